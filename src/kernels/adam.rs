@@ -1,0 +1,71 @@
+//! One step of Adam over one tensor.
+
+use crate::simd::{Kernel, Simd};
+
+/// The factors of one step, rounded to single precision once, where PyTorch rounds them.
+#[derive(Clone, Copy)]
+pub(crate) struct Factors {
+    /// `1 - beta1`
+    pub(crate) first: f32,
+    /// `beta2`
+    pub(crate) keep_second: f32,
+    /// `1 - beta2`
+    pub(crate) second: f32,
+    /// `-lr / (1 - beta1^t)`
+    pub(crate) negative_step: f32,
+    /// `sqrt(1 - beta2^t)`
+    pub(crate) correction: f32,
+    pub(crate) eps: f32,
+}
+
+/// Adam (Kingma & Ba 2015) in PyTorch's order of operations:
+/// `m += (g - m) (1 - b1)`, `v = b2 v + (1 - b2) g^2`, `p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)`.
+pub(crate) struct Adam<'a> {
+    pub(crate) factors: Factors,
+    pub(crate) parameters: &'a mut [f32],
+    pub(crate) gradients: &'a [f32],
+    pub(crate) first_moments: &'a mut [f32],
+    pub(crate) second_moments: &'a mut [f32],
+}
+
+impl Kernel for Adam<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let lanes = S::LANES;
+        let factors = self.factors;
+        let full = self.parameters.len() / lanes * lanes;
+        let (p, p_tail) = self.parameters.split_at_mut(full);
+        let (g, g_tail) = self.gradients.split_at(full);
+        let (m, m_tail) = self.first_moments.split_at_mut(full);
+        let (v, v_tail) = self.second_moments.split_at_mut(full);
+        for (((p, g), m), v) in p
+            .chunks_exact_mut(lanes)
+            .zip(g.chunks_exact(lanes))
+            .zip(m.chunks_exact_mut(lanes))
+            .zip(v.chunks_exact_mut(lanes))
+        {
+            let (p_new, m_new, v_new) = step(s, factors, s.load(p), s.load(g), s.load(m), s.load(v));
+            s.store(p_new, p);
+            s.store(m_new, m);
+            s.store(v_new, v);
+        }
+        if !p_tail.is_empty() {
+            let (p, g) = (s.load_partial(p_tail), s.load_partial(g_tail));
+            let (p, m, v) = step(s, factors, p, g, s.load_partial(m_tail), s.load_partial(v_tail));
+            s.store_partial(p, p_tail);
+            s.store_partial(m, m_tail);
+            s.store_partial(v, v_tail);
+        }
+    }
+}
+
+#[inline(always)]
+fn step<S: Simd>(s: S, factors: Factors, p: S::F32, g: S::F32, m: S::F32, v: S::F32) -> (S::F32, S::F32, S::F32) {
+    let m = s.mul_add(s.splat(factors.first), s.sub(g, m), m);
+    let v = s.mul_add(s.mul(s.splat(factors.second), g), g, s.mul(s.splat(factors.keep_second), v));
+    let denominator = s.add(s.div(s.sqrt(v), s.splat(factors.correction)), s.splat(factors.eps));
+    let p = s.add(p, s.div(s.mul(s.splat(factors.negative_step), m), denominator));
+    (p, m, v)
+}

@@ -1,0 +1,52 @@
+//! The kernels: one operation a file, each written once over [`Simd`](crate::simd::Simd) and free of `unsafe`.
+//!
+//! # The canonical order of summation
+//!
+//! Every matrix-vector product of the crate, `z[n] = init[n] + sum over k of x[k] * w[k][n]`, is summed in one order,
+//! whatever the instruction set, the batch and the kernel, so that all of them give the same bits:
+//!
+//! 1. The sum over `k` is cut into [`chains`]`(K, N)` contiguous blocks of nearly equal length ([`chain_start`]).
+//! 2. Each block is a chain of multiply-adds in ascending `k`. The first chain starts from `init[n]`, the others from 0.
+//! 3. The chains are added pairwise: `(c0 + c1) + (c2 + c3)`.
+//!
+//! Output neurons sit in lanes, so the order does not depend on the number of lanes. Several chains exist because one
+//! alone would leave a core waiting for the latency of its multiply-add unit where few neurons are computed at a time
+//! (one sample, one step); with many neurons or samples in flight the chains are followed one after another.
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+pub(crate) mod adam;
+#[cfg(feature = "alloc")]
+pub(crate) mod exp;
+pub(crate) mod matvec;
+#[cfg(feature = "alloc")]
+pub(crate) mod pack;
+#[cfg(feature = "alloc")]
+pub(crate) mod recurrence;
+#[cfg(feature = "alloc")]
+pub(crate) mod softmax;
+pub(crate) mod tanh;
+#[cfg(feature = "alloc")]
+pub(crate) mod tile;
+pub(crate) mod weight_gradient;
+
+/// How many chains the sum over `k` terms for each of `n` outputs is cut into: 1, 2 or 4.
+///
+/// Up to 32 outputs make only one or two vectors of 16, which need four chains to keep two FMA units of latency four
+/// busy; more outputs need fewer. A short sum is not worth cutting.
+#[inline(always)]
+pub(crate) const fn chains(k: usize, n: usize) -> usize {
+    if k < 4 {
+        1
+    } else if k < 8 || n > 32 {
+        2
+    } else {
+        4
+    }
+}
+
+/// Where chain `c` of `chains` begins in a sum over `k` terms; chain `c` ends where `c + 1` begins.
+#[inline(always)]
+pub(crate) const fn chain_start(c: usize, chains: usize, k: usize) -> usize {
+    c * k / chains
+}

@@ -1,0 +1,381 @@
+//! The tanh recurrence over time, for the samples that one thread takes through all steps; its backward beneath it.
+//!
+//! Everything inside is batch-first: row `(b, t)` of `[samples][steps][hidden]`.
+
+use super::matvec::{self, Finish, Linear, Tanh};
+use super::pack::{Panels, Scratch};
+use super::tile::{self, Rows};
+use super::weight_gradient::{self, Source};
+use crate::simd::{Kernel, Simd};
+
+/// Steps that are projected, differentiated and summed into the weight gradients together, while they are in cache.
+pub(crate) const STEPS_PER_BLOCK: usize = 16;
+
+/// Samples below which each is taken through time alone, several chains at once; above, as rows of a tile.
+pub(crate) const SAMPLES_FOR_TILES: usize = 4;
+
+/// Rows `(sample, step)` in a slice, each `width` numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct Strided<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) width: usize,
+    /// Rows from one sample to the next, and from one step to the next.
+    pub(crate) sample_stride: usize,
+    pub(crate) step_stride: usize,
+}
+
+impl<'a> Strided<'a> {
+    #[inline(always)]
+    pub(crate) fn row(&self, sample: usize, step: usize) -> &'a [f32] {
+        let row = sample * self.sample_stride + step * self.step_stride;
+        &self.data[row * self.width..][..self.width]
+    }
+
+    /// The same rows from `step` on.
+    #[inline(always)]
+    pub(crate) fn from_step(self, step: usize) -> Self {
+        let skip = (step * self.step_stride * self.width).min(self.data.len());
+        Self { data: &self.data[skip..], ..self }
+    }
+
+    /// The same rows from `sample` on.
+    #[inline(always)]
+    pub(crate) fn from_sample(self, sample: usize) -> Self {
+        let skip = (sample * self.sample_stride * self.width).min(self.data.len());
+        Self { data: &self.data[skip..], ..self }
+    }
+}
+
+/// The packed weights of one layer, read-only while the threads work.
+#[derive(Default, Debug)]
+pub(crate) struct PackedCell {
+    pub(crate) input: Panels,
+    pub(crate) recurrent: Panels,
+    /// `bias_ih + bias_hh`
+    pub(crate) bias: Scratch,
+}
+
+/// Grid axes of a block of `samples` x `steps` rows: the tile runs along the one that fills it.
+#[inline(always)]
+fn steps_are_inner(samples: usize, steps: usize) -> bool {
+    steps >= samples || steps >= 8
+}
+
+/// `out(b, t) = finish(init + W x(b, t))` over a block of rows. The rows of `out` are `[samples][out_steps][columns]`.
+pub(crate) struct Projection<'a, F> {
+    pub(crate) input: Strided<'a>,
+    /// What the sums start from: one row for all, or nothing.
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) out: &'a mut [f32],
+    pub(crate) out_steps: usize,
+    pub(crate) columns: usize,
+    pub(crate) first_step: usize,
+    pub(crate) finish: F,
+    /// Whether the inner axis of the grid is time.
+    pub(crate) by_steps: bool,
+}
+
+impl<F> Projection<'_, F> {
+    #[inline(always)]
+    fn position(&self, outer: usize, inner: usize) -> (usize, usize) {
+        let (sample, step) = if self.by_steps { (outer, inner) } else { (inner, outer) };
+        (sample, self.first_step + step)
+    }
+}
+
+impl<F: Finish> Rows for Projection<'_, F> {
+    #[inline(always)]
+    fn input(&self, outer: usize, inner: usize) -> &[f32] {
+        let (sample, step) = self.position(outer, inner);
+        self.input.row(sample, step)
+    }
+    #[inline(always)]
+    fn init<S: Simd>(&self, s: S, _: usize, _: usize, first: usize) -> S::F32 {
+        match self.bias {
+            Some(bias) => s.load_partial(&bias[first..]),
+            None => s.splat(0.0),
+        }
+    }
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, s: S, outer: usize, inner: usize, first: usize, sum: S::F32) {
+        let (sample, step) = self.position(outer, inner);
+        let row = &mut self.out[(sample * self.out_steps + step) * self.columns..][..self.columns];
+        s.store_partial(self.finish.finish(s, sum), &mut row[first..]);
+    }
+}
+
+/// Projects a block of steps of all samples.
+#[inline(always)]
+pub(crate) fn project<S: Simd, F: Finish>(
+    s: S,
+    panels: &Panels,
+    samples: usize,
+    steps: usize,
+    mut projection: Projection<'_, F>,
+) {
+    projection.by_steps = steps_are_inner(samples, steps);
+    let grid = if projection.by_steps { (samples, steps) } else { (steps, samples) };
+    tile::multiply(s, panels, false, grid, &mut projection);
+}
+
+/// Forward of one layer over the samples of one thread:
+/// `h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)` (Elman 1990).
+pub(crate) struct Forward<'a, const HID: usize> {
+    pub(crate) input: Strided<'a>,
+    /// One row a sample.
+    pub(crate) initial: Strided<'a>,
+    pub(crate) packed: &'a PackedCell,
+    pub(crate) weight_hh: &'a [[f32; HID]; HID],
+    /// `[samples][steps][HID]`
+    pub(crate) out: &'a mut [[f32; HID]],
+    pub(crate) steps: usize,
+}
+
+impl<const HID: usize> Kernel for Forward<'_, HID> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Forward { input, initial, packed, weight_hh, out, steps } = self;
+        let samples = out.len() / steps;
+        let mut start = 0;
+        while start < steps {
+            let end = steps.min(start + STEPS_PER_BLOCK);
+            let projection = Projection {
+                input,
+                bias: Some(packed.bias.as_slice(HID)),
+                out: out.as_flattened_mut(),
+                out_steps: steps,
+                columns: HID,
+                first_step: start,
+                finish: Linear,
+                by_steps: true,
+            };
+            project(s, &packed.input, samples, end - start, projection);
+            if samples < SAMPLES_FOR_TILES {
+                for b in 0..samples {
+                    let states = &mut out[b * steps..][..steps];
+                    for t in start..end {
+                        let (before, now) = states.split_at_mut(t);
+                        match before.last() {
+                            Some(h) => matvec::matvec(s, weight_hh, h, &mut now[0], Tanh),
+                            None => {
+                                let mut h = [0.0; HID];
+                                h.copy_from_slice(initial.row(b, 0));
+                                matvec::matvec(s, weight_hh, &h, &mut now[0], Tanh);
+                            }
+                        }
+                    }
+                }
+            } else {
+                for step in start..end {
+                    let mut rows =
+                        Recurrent { initial, states: out.as_flattened_mut(), steps, step, hidden: HID };
+                    // Alternating direction: what the last step left in L1 is used first.
+                    tile::multiply(s, &packed.recurrent, step % 2 == 1, (1, samples), &mut rows);
+                }
+            }
+            start = end;
+        }
+    }
+}
+
+/// `h(b, t) = tanh(z(b, t) + W_hh h(b, t-1))`, in place.
+struct Recurrent<'a> {
+    initial: Strided<'a>,
+    states: &'a mut [f32],
+    steps: usize,
+    step: usize,
+    hidden: usize,
+}
+
+impl Rows for Recurrent<'_> {
+    #[inline(always)]
+    fn input(&self, _: usize, sample: usize) -> &[f32] {
+        match self.step {
+            0 => self.initial.row(sample, 0),
+            t => &self.states[(sample * self.steps + t - 1) * self.hidden..][..self.hidden],
+        }
+    }
+    #[inline(always)]
+    fn init<S: Simd>(&self, s: S, _: usize, sample: usize, first: usize) -> S::F32 {
+        let row = &self.states[(sample * self.steps + self.step) * self.hidden..][..self.hidden];
+        s.load_partial(&row[first..])
+    }
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, s: S, _: usize, sample: usize, first: usize, sum: S::F32) {
+        let row = &mut self.states[(sample * self.steps + self.step) * self.hidden..][..self.hidden];
+        s.store_partial(super::tanh::tanh(s, sum), &mut row[first..]);
+    }
+}
+
+/// The transposed weights of one layer, for the way back.
+#[derive(Default, Debug)]
+pub(crate) struct PackedTranspose {
+    pub(crate) input: Panels,
+    pub(crate) recurrent: Panels,
+}
+
+/// Backward of one layer over one group of samples (Werbos 1990):
+/// `dz_t = (dh_t + W_hh^T dz_{t+1}) * (1 - h_t^2)`, and from it the gradients of everything.
+pub(crate) struct Backward<'a> {
+    pub(crate) hidden: usize,
+    pub(crate) samples: usize,
+    pub(crate) steps: usize,
+    pub(crate) input: Strided<'a>,
+    pub(crate) initial: Strided<'a>,
+    /// What the forward computed, `[samples][steps][hidden]`.
+    pub(crate) output: Strided<'a>,
+    pub(crate) d_output: Strided<'a>,
+    /// Gradient of the last hidden state, one row a sample, on top of `d_output`.
+    pub(crate) d_final: Option<Strided<'a>>,
+    pub(crate) packed: &'a PackedTranspose,
+    pub(crate) scratch: &'a mut Scratch,
+    /// `[samples][steps][inputs]`, where anybody asks for it.
+    pub(crate) d_input: Option<&'a mut [f32]>,
+    /// `[samples][hidden]`
+    pub(crate) d_initial: &'a mut [f32],
+    /// Gradients are added to these.
+    pub(crate) d_weight_ih: &'a mut [f32],
+    pub(crate) d_weight_hh: &'a mut [f32],
+    pub(crate) d_bias: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Backward { hidden, samples, steps, input, initial, output, packed, .. } = self;
+        // Rows of dz: the steps of a block, and behind them the first step of the block that follows in time.
+        let slots = STEPS_PER_BLOCK + 1;
+        let d_sums = self.scratch.get(samples * slots * hidden);
+        let d_input = &mut self.d_input.unwrap_or_default();
+        let mut end = steps;
+        while end > 0 {
+            let start = (end - 1) / STEPS_PER_BLOCK * STEPS_PER_BLOCK;
+            for step in (start..end).rev() {
+                let mut rows = RecurrentBackward {
+                    output,
+                    d_output: self.d_output,
+                    d_final: self.d_final.filter(|_| step + 1 == steps),
+                    d_sums,
+                    step,
+                    slot: step - start,
+                    slots,
+                    hidden,
+                };
+                if step + 1 == steps {
+                    rows.last_step(s, samples);
+                } else {
+                    tile::multiply(s, &packed.recurrent, step % 2 == 1, (1, samples), &mut rows);
+                }
+            }
+            let d_sum_rows = Strided { data: d_sums, width: hidden, sample_stride: slots, step_stride: 1 };
+            let grid = (samples, end - start);
+            let inputs = input.from_step(start);
+            let states = Previous { initial, output, first: start };
+            weight_gradient::add_outer_products(s, &inputs, &d_sum_rows, grid, self.d_weight_ih, hidden);
+            weight_gradient::add_outer_products(s, &states, &d_sum_rows, grid, self.d_weight_hh, hidden);
+            weight_gradient::add_rows(s, &d_sum_rows, grid, self.d_bias);
+            if !d_input.is_empty() {
+                let projection = Projection {
+                    input: d_sum_rows,
+                    bias: None,
+                    out: &mut d_input[start * input.width..],
+                    out_steps: steps,
+                    columns: input.width,
+                    first_step: 0,
+                    finish: Linear,
+                    by_steps: true,
+                };
+                project(s, &packed.input, samples, end - start, projection);
+            }
+            for rows in d_sums.chunks_exact_mut(slots * hidden) {
+                rows.copy_within(..hidden, STEPS_PER_BLOCK * hidden);
+            }
+            end = start;
+        }
+        // The gradient of the initial state: W_hh^T dz_0.
+        let projection = Projection {
+            input: Strided { data: d_sums, width: hidden, sample_stride: slots, step_stride: 1 },
+            bias: None,
+            out: self.d_initial,
+            out_steps: 1,
+            columns: hidden,
+            first_step: 0,
+            finish: Linear,
+            by_steps: true,
+        };
+        project(s, &packed.recurrent, samples, 1, projection);
+    }
+}
+
+/// `dz(b, t) = (dh(b, t) + W_hh^T dz(b, t+1)) * (1 - h(b, t)^2)`; dz is `[samples][slots][hidden]`.
+struct RecurrentBackward<'a> {
+    output: Strided<'a>,
+    d_output: Strided<'a>,
+    d_final: Option<Strided<'a>>,
+    d_sums: &'a mut [f32],
+    step: usize,
+    slot: usize,
+    slots: usize,
+    hidden: usize,
+}
+
+impl RecurrentBackward<'_> {
+    /// The last step has no later one: `dz = dh * (1 - h^2)`, with the gradient of the last hidden state in `dh`.
+    #[inline(always)]
+    fn last_step<S: Simd>(&mut self, s: S, samples: usize) {
+        for sample in 0..samples {
+            for first in (0..self.hidden).step_by(S::LANES) {
+                let mut d_hidden = self.init(s, 0, sample, first);
+                if let Some(d_final) = self.d_final {
+                    d_hidden = s.add(d_hidden, s.load_partial(&d_final.row(sample, 0)[first..]));
+                }
+                self.finish(s, 0, sample, first, d_hidden);
+            }
+        }
+    }
+}
+
+impl Rows for RecurrentBackward<'_> {
+    #[inline(always)]
+    fn input(&self, _: usize, sample: usize) -> &[f32] {
+        &self.d_sums[(sample * self.slots + self.slot + 1) * self.hidden..][..self.hidden]
+    }
+    #[inline(always)]
+    fn init<S: Simd>(&self, s: S, _: usize, sample: usize, first: usize) -> S::F32 {
+        s.load_partial(&self.d_output.row(sample, self.step)[first..])
+    }
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, s: S, _: usize, sample: usize, first: usize, sum: S::F32) {
+        let h = s.load_partial(&self.output.row(sample, self.step)[first..]);
+        let row = &mut self.d_sums[(sample * self.slots + self.slot) * self.hidden..][..self.hidden];
+        s.store_partial(s.mul(sum, super::tanh::derivative_from_output(s, h)), &mut row[first..]);
+    }
+}
+
+impl Source for Strided<'_> {
+    #[inline(always)]
+    fn row(&self, sample: usize, step: usize) -> &[f32] {
+        Strided::row(self, sample, step)
+    }
+}
+
+/// The hidden states that the steps from `first` on started from.
+struct Previous<'a> {
+    initial: Strided<'a>,
+    output: Strided<'a>,
+    first: usize,
+}
+
+impl Source for Previous<'_> {
+    #[inline(always)]
+    fn row(&self, sample: usize, step: usize) -> &[f32] {
+        match self.first + step {
+            0 => self.initial.row(sample, 0),
+            t => self.output.row(sample, t - 1),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Softmax cross-entropy and its gradient, row by row.
+
+use super::exp::exp;
+use crate::sequences::{Sequences, SequencesBuf};
+use crate::simd::{Kernel, Simd};
+
+/// Lanes of the partial sums of a row, whatever the lanes of the vectors: what makes the sum the same at every level.
+const PARTIAL_SUMS: usize = 16;
+
+/// `loss = log(sum exp(x - max)) - (x[target] - max)`, `d = (softmax - onehot) * scale`; returns the sum of the losses.
+pub(crate) struct SoftmaxCrossEntropy<'a, const C: usize> {
+    pub(crate) logits: Sequences<'a, [f32; C]>,
+    pub(crate) targets: Sequences<'a, usize>,
+    pub(crate) scale: f32,
+    pub(crate) d_logits: &'a mut SequencesBuf<[f32; C]>,
+}
+
+impl<const C: usize> Kernel for SoftmaxCrossEntropy<'_, C> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let mut total = 0.0;
+        let rows = self.logits.iter().zip(self.targets.iter()).zip(self.d_logits.rows_mut());
+        for ((logits, target), d_logits) in rows {
+            let largest = largest(logits);
+            let sum = exponentials(s, logits, largest, d_logits);
+            total += libm::log(f64::from(sum)) - (f64::from(logits[*target]) - f64::from(largest));
+            let factor = s.splat(self.scale / sum);
+            for chunk in d_logits.chunks_mut(S::LANES) {
+                s.store_partial(s.mul(s.load_partial(chunk), factor), chunk);
+            }
+            d_logits[*target] -= self.scale;
+        }
+        total
+    }
+}
+
+/// The largest element; NaN if there is one.
+#[inline(always)]
+fn largest(row: &[f32]) -> f32 {
+    let mut largest = f32::NEG_INFINITY;
+    for x in row {
+        if !(*x <= largest) && !largest.is_nan() {
+            largest = *x;
+        }
+    }
+    largest
+}
+
+/// `out = exp(row - largest)`; returns the sum, taken in [`PARTIAL_SUMS`] interleaved parts that are then halved.
+#[inline(always)]
+fn exponentials<S: Simd>(s: S, row: &[f32], largest: f32, out: &mut [f32]) -> f32 {
+    let mut parts = [0.0; PARTIAL_SUMS];
+    let shift = s.splat(largest);
+    for (row, out) in row.chunks(PARTIAL_SUMS).zip(out.chunks_mut(PARTIAL_SUMS)) {
+        let vectors = row.chunks(S::LANES).zip(out.chunks_mut(S::LANES)).zip(parts.chunks_mut(S::LANES));
+        for ((x, out), part) in vectors {
+            s.store_partial(exp(s, s.sub(s.load_partial(x), shift)), out);
+            s.store(s.add(s.load(part), s.load_partial(out)), part);
+        }
+    }
+    let mut width = PARTIAL_SUMS;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            parts[i] += parts[i + width];
+        }
+    }
+    parts[0]
+}

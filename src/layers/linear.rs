@@ -1,0 +1,357 @@
+//! The affine layer: `Linear`.
+
+use super::rnn_cell::uniform_bound;
+use super::{fill_in_torch_order, torch_order};
+use crate::kernels::matvec::{self, matvec};
+use crate::simd::{Kernel, Simd};
+use crate::{Error, Generator, Level};
+
+/// `y = W x + b`, PyTorch's `nn.Linear(IN, OUT)`, with the same numbers for the same seed.
+///
+/// Stored input-major, the transpose of PyTorch's layout: `weight[i][o]` is what input `i` gives to output `o`.
+///
+/// ```
+/// use elman::{Generator, Linear};
+/// let linear = Linear::<8, 4>::new(&mut Generator::seed(0));
+/// let y: [f32; 4] = linear.apply(&[0.5; 8]);
+/// # assert!(y.iter().all(|y| y.is_finite()));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+pub struct Linear<const IN: usize, const OUT: usize> {
+    /// What each input gives to each output.
+    pub weight: [[f32; OUT]; IN],
+    /// What each output starts from.
+    pub bias: [f32; OUT],
+}
+
+impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
+    /// All parameters zero: where gradients start.
+    #[must_use]
+    pub const fn zeros() -> Self {
+        const { assert!(IN > 0 && OUT > 0, "a Linear needs at least one input and one output") };
+        Self { weight: [[0.0; OUT]; IN], bias: [0.0; OUT] }
+    }
+
+    /// PyTorch's initial values: all parameters uniform in `-1/sqrt(IN) .. 1/sqrt(IN)`, `weight` and then `bias`.
+    #[must_use]
+    pub fn new(generator: &mut Generator) -> Self {
+        let mut linear = Self::zeros();
+        linear.reset_parameters(generator);
+        linear
+    }
+
+    /// [`Linear::new`], made on the heap and never on the stack.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn boxed(generator: &mut Generator) -> alloc::boxed::Box<Self> {
+        let mut linear = Self::zeros_boxed();
+        linear.reset_parameters(generator);
+        linear
+    }
+
+    /// [`Linear::zeros`], made on the heap and never on the stack.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn zeros_boxed() -> alloc::boxed::Box<Self> {
+        const { assert!(IN > 0 && OUT > 0, "a Linear needs at least one input and one output") };
+        bytemuck::zeroed_box()
+    }
+
+    /// Draws all parameters anew, as [`Linear::new`] does.
+    pub fn reset_parameters(&mut self, generator: &mut Generator) {
+        let bound = uniform_bound(IN);
+        let mut next = || generator.uniform(-bound, bound);
+        fill_in_torch_order(&mut self.weight, &mut next);
+        self.bias.fill_with(&mut next);
+    }
+
+    /// A layer with PyTorch's weights: `weight` is `[OUT][IN]`, row-major.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] naming the tensor whose length does not fit.
+    pub fn from_torch(weight: &[f32], bias: &[f32]) -> Result<Self, Error> {
+        let mut linear = Self::zeros();
+        linear.load_torch(weight, bias)?;
+        Ok(linear)
+    }
+
+    /// Takes over PyTorch's weights: `weight` is `[OUT][IN]`, row-major.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] naming the tensor whose length does not fit; nothing has changed then.
+    pub fn load_torch(&mut self, weight: &[f32], bias: &[f32]) -> Result<(), Error> {
+        Error::check_length("weight", OUT * IN, weight.len())?;
+        Error::check_length("bias", OUT, bias.len())?;
+        for (out, row) in weight.chunks_exact(IN).enumerate() {
+            for (to, x) in self.weight.iter_mut().zip(row) {
+                to[out] = *x;
+            }
+        }
+        self.bias.copy_from_slice(bias);
+        Ok(())
+    }
+
+    /// `weight` in PyTorch's order: `[OUT][IN]`, row after row.
+    pub fn weight_torch(&self) -> impl Iterator<Item = f32> + '_ {
+        torch_order(&self.weight)
+    }
+
+    /// `W x + b`
+    #[must_use]
+    pub fn apply(&self, x: &[f32; IN]) -> [f32; OUT] {
+        self.apply_at(Level::detect(), x)
+    }
+
+    /// [`Linear::apply`] at a given level.
+    #[must_use]
+    pub fn apply_at(&self, level: Level, x: &[f32; IN]) -> [f32; OUT] {
+        level.run_narrow(OUT, Apply { linear: self, x })
+    }
+}
+
+struct Apply<'a, const IN: usize, const OUT: usize> {
+    linear: &'a Linear<IN, OUT>,
+    x: &'a [f32; IN],
+}
+
+impl<const IN: usize, const OUT: usize> Kernel for Apply<'_, IN, OUT> {
+    type Output = [f32; OUT];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> [f32; OUT] {
+        let mut y = self.linear.bias;
+        matvec(s, &self.linear.weight, self.x, &mut y, matvec::Linear);
+        y
+    }
+}
+
+#[cfg(feature = "alloc")]
+mod over_sequences {
+    use super::*;
+    use crate::batch::{self, Divide, GroupGradients, SAMPLES_PER_GROUP};
+    use crate::kernels::pack::Panels;
+    use crate::kernels::recurrence::{Projection, STEPS_PER_BLOCK, Strided, project};
+    use crate::kernels::weight_gradient;
+    use crate::model::{Layer, Parameters, Run, impl_parameters};
+    use crate::sequences::{Sequences, SequencesBuf};
+    use alloc::boxed::Box;
+
+    impl_parameters!(Linear<IN, OUT> { weight flattened, bias });
+
+    /// What a [`Linear`] keeps between forward and backward, and its memory for both.
+    #[derive(Debug, Default)]
+    pub struct LinearCache<const IN: usize, const OUT: usize> {
+        output: SequencesBuf<[f32; OUT]>,
+        d_input: SequencesBuf<[f32; IN]>,
+        packed: Panels,
+        packed_transpose: Panels,
+        group_gradients: Box<[Linear<IN, OUT>]>,
+    }
+
+    impl<const IN: usize, const OUT: usize> Layer for Linear<IN, OUT> {
+        type Input = [f32; IN];
+        type Output = [f32; OUT];
+        type InputGradient = [f32; IN];
+        type State = ();
+        type Cache = LinearCache<IN, OUT>;
+
+        fn forward_with(
+            &self,
+            run: Run,
+            input: Sequences<'_, [f32; IN]>,
+            (): &(),
+            cache: &mut Self::Cache,
+        ) -> Result<(), Error> {
+            input.check_steps()?;
+            cache.output.reshape(input.shape());
+            cache.packed.pack(run.level.lanes(), self.weight.as_flattened(), OUT);
+            let work = Forward {
+                level: run.level,
+                input: input.strided(),
+                packed: &cache.packed,
+                bias: &self.bias,
+                steps: input.steps(),
+                out: cache.output.rows_mut(),
+            };
+            batch::run_shared(work, 2 * input.steps() * input.batch() * IN * OUT);
+            Ok(())
+        }
+
+        fn output(cache: &Self::Cache) -> Sequences<'_, [f32; OUT]> {
+            cache.output.view()
+        }
+
+        fn final_state(_: &Self::Cache) -> &() {
+            &()
+        }
+
+        fn backward_with(
+            &self,
+            run: Run,
+            input: Sequences<'_, [f32; IN]>,
+            cache: &mut Self::Cache,
+            d_output: Sequences<'_, [f32; OUT]>,
+            (): &(),
+            gradients: &mut Self,
+        ) -> Result<(), Error> {
+            input.check_shape("the input of the backward", cache.output.view().shape())?;
+            d_output.check_shape("the gradient of the output", cache.output.view().shape())?;
+            let groups = input.batch().div_ceil(SAMPLES_PER_GROUP);
+            batch::reset_groups(&mut cache.group_gradients, groups);
+            if run.d_input {
+                cache.d_input.reshape(input.shape());
+                cache.packed_transpose.pack_transposed(run.level.lanes(), self.weight.as_flattened(), OUT);
+            } else {
+                cache.d_input.reshape((input.steps(), 0));
+            }
+            gradients.fill_zero();
+            let work = Backward {
+                run,
+                samples: input.batch(),
+                steps: input.steps(),
+                input: input.strided(),
+                d_output: d_output.strided(),
+                packed: &cache.packed_transpose,
+                d_input: cache.d_input.rows_mut(),
+                groups: GroupGradients::new(gradients, &mut cache.group_gradients),
+            };
+            batch::run_pieces(work, 4 * input.steps() * input.batch() * IN * OUT);
+            for group in &cache.group_gradients {
+                gradients.add(group);
+            }
+            Ok(())
+        }
+
+        fn d_input(cache: &Self::Cache) -> Sequences<'_, [f32; IN]> {
+            cache.d_input.view()
+        }
+
+        fn d_initial(_: &Self::Cache) -> &() {
+            &()
+        }
+    }
+
+    /// `y(b, t) = W x(b, t) + b` for the samples of one thread.
+    struct Forward<'a, const OUT: usize> {
+        level: Level,
+        input: Strided<'a>,
+        packed: &'a Panels,
+        bias: &'a [f32; OUT],
+        steps: usize,
+        out: &'a mut [[f32; OUT]],
+    }
+
+    impl<const OUT: usize> Divide for Forward<'_, OUT> {
+        fn pieces(&self) -> usize {
+            (self.out.len() / self.steps).div_ceil(SAMPLES_PER_GROUP)
+        }
+
+        fn split(self, pieces: usize) -> (Self, Self) {
+            let samples = pieces * SAMPLES_PER_GROUP;
+            let (first, second) = self.out.split_at_mut(samples * self.steps);
+            let input = self.input.from_sample(samples);
+            (Self { out: first, ..self }, Self { out: second, input, ..self })
+        }
+
+        fn run(self) {
+            self.level.run(self);
+        }
+    }
+
+    impl<const OUT: usize> Kernel for Forward<'_, OUT> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let samples = self.out.len() / self.steps;
+            let projection = Projection {
+                input: self.input,
+                bias: Some(self.bias),
+                out: self.out.as_flattened_mut(),
+                out_steps: self.steps,
+                columns: OUT,
+                first_step: 0,
+                finish: matvec::Linear,
+                by_steps: true,
+            };
+            project(s, self.packed, samples, self.steps, projection);
+        }
+    }
+
+    /// `dW += x dy^T`, `db += dy`, `dx = W^T dy` for groups of samples.
+    struct Backward<'a, const IN: usize, const OUT: usize> {
+        run: Run,
+        samples: usize,
+        steps: usize,
+        input: Strided<'a>,
+        d_output: Strided<'a>,
+        packed: &'a Panels,
+        d_input: &'a mut [[f32; IN]],
+        groups: GroupGradients<'a, Linear<IN, OUT>>,
+    }
+
+    impl<const IN: usize, const OUT: usize> Divide for Backward<'_, IN, OUT> {
+        fn pieces(&self) -> usize {
+            self.samples.div_ceil(SAMPLES_PER_GROUP)
+        }
+
+        fn split(self, pieces: usize) -> (Self, Self) {
+            let samples = pieces * SAMPLES_PER_GROUP;
+            let rows = if self.run.d_input { samples * self.steps } else { 0 };
+            let (d_input_first, d_input_second) = self.d_input.split_at_mut(rows);
+            let (groups_first, groups_second) = self.groups.split(pieces);
+            (
+                Self { samples, d_input: d_input_first, groups: groups_first, ..self },
+                Self {
+                    samples: self.samples - samples,
+                    input: self.input.from_sample(samples),
+                    d_output: self.d_output.from_sample(samples),
+                    d_input: d_input_second,
+                    groups: groups_second,
+                    ..self
+                },
+            )
+        }
+
+        fn run(self) {
+            if self.samples > 0 {
+                self.run.level.run(self);
+            }
+        }
+    }
+
+    impl<const IN: usize, const OUT: usize> Kernel for Backward<'_, IN, OUT> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let Backward { samples, steps, input, d_output, .. } = self;
+            let gradients = self.groups.only();
+            let mut start = 0;
+            while start < steps {
+                let end = steps.min(start + STEPS_PER_BLOCK);
+                let grid = (samples, end - start);
+                let (x, d_y) = (input.from_step(start), d_output.from_step(start));
+                weight_gradient::add_outer_products(s, &x, &d_y, grid, gradients.weight.as_flattened_mut(), OUT);
+                weight_gradient::add_rows(s, &d_y, grid, &mut gradients.bias);
+                start = end;
+            }
+            if self.run.d_input {
+                let projection = Projection {
+                    input: d_output,
+                    bias: None,
+                    out: self.d_input.as_flattened_mut(),
+                    out_steps: steps,
+                    columns: IN,
+                    first_step: 0,
+                    finish: matvec::Linear,
+                    by_steps: true,
+                };
+                project(s, self.packed, samples, steps, projection);
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Stacked tanh recurrent layers: `Rnn`.
+
+use super::rnn_cell::over_sequences::RnnCellCache;
+use super::{RnnCell, RnnWeights};
+use crate::model::{Layer, Parameters, Run};
+use crate::sequences::Sequences;
+use crate::{Error, Generator};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// `LAYERS` tanh recurrent layers, each driven by the hidden states of the one before: PyTorch's
+/// `nn.RNN(IN, HID, LAYERS)`, with the same numbers for the same seed.
+///
+/// `h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)` in every layer (Elman 1990). The parameters are on the heap, so
+/// that no size overflows a stack.
+///
+/// The state ([`Layer::State`]) has `LAYERS * batch` rows, layer after layer, like PyTorch's `h0`.
+///
+/// ```
+/// use elman::{Generator, Layer, Rnn};
+/// let rnn = Rnn::<4, 2, 1>::new(&mut Generator::seed(0));
+/// let trace = rnn.forward(&[[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])?;
+/// println!("hidden states of the last layer: {:?}", trace.output());
+/// println!("last hidden state of every layer: {:?}", trace.final_state());
+/// # Ok::<(), elman::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rnn<const IN: usize, const HID: usize, const LAYERS: usize> {
+    first: Box<RnnCell<IN, HID>>,
+    /// `LAYERS - 1` cells.
+    rest: Box<[RnnCell<HID, HID>]>,
+}
+
+impl<const IN: usize, const HID: usize, const LAYERS: usize> Rnn<IN, HID, LAYERS> {
+    /// All parameters zero: where gradients start.
+    #[must_use]
+    pub fn zeros() -> Self {
+        const { assert!(LAYERS > 0, "an Rnn needs at least one layer") };
+        Self { first: RnnCell::zeros_boxed(), rest: bytemuck::zeroed_slice_box(LAYERS - 1) }
+    }
+
+    /// PyTorch's initial values: all parameters uniform in `-1/sqrt(HID) .. 1/sqrt(HID)`, layer after layer.
+    #[must_use]
+    pub fn new(generator: &mut Generator) -> Self {
+        let mut rnn = Self::zeros();
+        rnn.first.reset_parameters(generator);
+        for cell in &mut rnn.rest {
+            cell.reset_parameters(generator);
+        }
+        rnn
+    }
+
+    /// An `Rnn` with PyTorch's weights, one set a layer (`weight_ih_l0` ..., `weight_ih_l1` ...).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] naming the tensor whose length does not fit.
+    pub fn from_torch(layers: &[RnnWeights<'_>; LAYERS]) -> Result<Self, Error> {
+        let mut rnn = Self::zeros();
+        rnn.first.load_torch(&layers[0])?;
+        for (cell, weights) in rnn.rest.iter_mut().zip(&layers[1..]) {
+            cell.load_torch(weights)?;
+        }
+        Ok(rnn)
+    }
+
+    /// The first layer, which takes the input.
+    #[must_use]
+    pub fn first(&self) -> &RnnCell<IN, HID> {
+        &self.first
+    }
+
+    /// The first layer, which takes the input.
+    #[must_use]
+    pub fn first_mut(&mut self) -> &mut RnnCell<IN, HID> {
+        &mut self.first
+    }
+
+    /// The layers above the first.
+    #[must_use]
+    pub fn rest(&self) -> &[RnnCell<HID, HID>] {
+        &self.rest
+    }
+
+    /// The layers above the first.
+    #[must_use]
+    pub fn rest_mut(&mut self) -> &mut [RnnCell<HID, HID>] {
+        &mut self.rest
+    }
+}
+
+impl<const IN: usize, const HID: usize, const LAYERS: usize> Parameters for Rnn<IN, HID, LAYERS> {
+    fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
+        self.first.visit(visitor);
+        for cell in &self.rest {
+            cell.visit(visitor);
+        }
+    }
+    fn visit_mut(&mut self, visitor: &mut dyn FnMut(&mut [f32])) {
+        self.first.visit_mut(visitor);
+        for cell in &mut self.rest {
+            cell.visit_mut(visitor);
+        }
+    }
+    fn visit_with(&mut self, other: &Self, visitor: &mut dyn FnMut(&mut [f32], &[f32])) {
+        self.first.visit_with(&other.first, visitor);
+        for (cell, other) in self.rest.iter_mut().zip(&other.rest) {
+            cell.visit_with(other, visitor);
+        }
+    }
+    fn zeros_like(&self) -> Self {
+        Self::zeros()
+    }
+}
+
+/// What an [`Rnn`] keeps between forward and backward, and its memory for both.
+#[derive(Debug, Default)]
+pub struct RnnCache<const IN: usize, const HID: usize> {
+    first: RnnCellCache<IN, HID>,
+    rest: Vec<RnnCellCache<HID, HID>>,
+    last: Vec<[f32; HID]>,
+    d_initial: Vec<[f32; HID]>,
+}
+
+/// The rows of one layer in a state, or none if the state has none.
+fn rows_of_layer<const HID: usize>(state: &[[f32; HID]], layer: usize, samples: usize) -> &[[f32; HID]] {
+    if state.is_empty() { state } else { &state[layer * samples..][..samples] }
+}
+
+impl<const IN: usize, const HID: usize, const LAYERS: usize> Layer for Rnn<IN, HID, LAYERS> {
+    type Input = [f32; IN];
+    type Output = [f32; HID];
+    type InputGradient = [f32; IN];
+    type State = Vec<[f32; HID]>;
+    type Cache = RnnCache<IN, HID>;
+
+    fn forward_with(
+        &self,
+        run: Run,
+        input: Sequences<'_, [f32; IN]>,
+        initial: &Self::State,
+        cache: &mut Self::Cache,
+    ) -> Result<(), Error> {
+        input.check_steps()?;
+        let samples = input.batch();
+        if !initial.is_empty() {
+            Error::check_length("rows of the initial state", LAYERS * samples, initial.len())?;
+        }
+        cache.rest.resize_with(LAYERS - 1, RnnCellCache::default);
+        self.first.forward_rows(run, input, rows_of_layer(initial, 0, samples), &mut cache.first)?;
+        cache.last.clear();
+        cache.last.extend_from_slice(cache.first.last());
+        let mut below = cache.first.output();
+        for (i, (cell, cell_cache)) in self.rest.iter().zip(&mut cache.rest).enumerate() {
+            cell.forward_rows(run, below, rows_of_layer(initial, i + 1, samples), cell_cache)?;
+            cache.last.extend_from_slice(cell_cache.last());
+            below = cell_cache.output();
+        }
+        Ok(())
+    }
+
+    fn output(cache: &Self::Cache) -> Sequences<'_, [f32; HID]> {
+        cache.rest.last().map_or(cache.first.output(), RnnCellCache::output)
+    }
+
+    fn final_state(cache: &Self::Cache) -> &Self::State {
+        &cache.last
+    }
+
+    fn backward_with(
+        &self,
+        run: Run,
+        input: Sequences<'_, [f32; IN]>,
+        cache: &mut Self::Cache,
+        d_output: Sequences<'_, [f32; HID]>,
+        d_final: &Self::State,
+        gradients: &mut Self,
+    ) -> Result<(), Error> {
+        let shape = cache.first.output().shape();
+        input.check_shape("the input of the backward", shape)?;
+        d_output.check_shape("the gradient of the output", shape)?;
+        let samples = shape.1;
+        if !d_final.is_empty() {
+            Error::check_length("rows of the gradient of the final state", LAYERS * samples, d_final.len())?;
+        }
+        cache.d_initial.resize(LAYERS * samples, [0.0; HID]);
+        // From the top down; every layer but the first owes its input a gradient.
+        let mut rest = cache.rest.as_mut_slice();
+        let mut d_above = d_output;
+        for (i, (cell, d_cell)) in self.rest.iter().zip(&mut gradients.rest).enumerate().rev() {
+            let Some((cell_cache, lower)) = rest.split_last_mut() else { return Err(Error::NoSteps) };
+            let below = lower.last().map_or(cache.first.output(), |cache| cache.output());
+            let run_inner = Run { d_input: true, ..run };
+            let d_final = rows_of_layer(d_final, i + 1, samples);
+            cell.backward_rows(run_inner, below, cell_cache, d_above, d_final, d_cell)?;
+            cache.d_initial[(i + 1) * samples..][..samples].copy_from_slice(cell_cache.d_initial());
+            d_above = cell_cache.d_input();
+            rest = lower;
+        }
+        let d_final = rows_of_layer(d_final, 0, samples);
+        self.first.backward_rows(run, input, &mut cache.first, d_above, d_final, &mut gradients.first)?;
+        cache.d_initial[..samples].copy_from_slice(cache.first.d_initial());
+        Ok(())
+    }
+
+    fn d_input(cache: &Self::Cache) -> Sequences<'_, [f32; IN]> {
+        cache.first.d_input()
+    }
+
+    fn d_initial(cache: &Self::Cache) -> &Self::State {
+        &cache.d_initial
+    }
+}

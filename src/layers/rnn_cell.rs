@@ -1,0 +1,579 @@
+//! One tanh recurrent layer: `RnnCell`.
+
+use super::{fill_in_torch_order, torch_order};
+use crate::kernels::matvec::{Linear, Tanh, matvec, matvec_transposed};
+use crate::kernels::{tanh, weight_gradient};
+use crate::simd::{Kernel, Simd};
+use crate::{Error, Generator, Level};
+
+/// One layer of the Elman network (Elman 1990, "Finding structure in time"):
+///
+/// `h' = tanh(W_ih x + b_ih + W_hh h + b_hh)`
+///
+/// PyTorch's `nn.RNNCell(IN, HID)`, with the same numbers for the same seed. It is plain data: its own gradient has
+/// its type, it can be a `static`, it needs no heap.
+///
+/// The weights are stored **input-major**, the transpose of PyTorch's layout: `weight_ih[i][j]` is what input `i` gives
+/// to neuron `j`. [`RnnCell::from_torch`] and [`RnnCell::weight_ih_torch`] convert.
+///
+/// A cell lies where it is put; one with `HID = 1024` takes 8 MB. Put such ones on the heap with [`RnnCell::boxed`],
+/// which never has them on the stack.
+///
+/// ```
+/// use elman::{Generator, RnnCell};
+/// let cell = RnnCell::<4, 2>::new(&mut Generator::seed(0));
+/// let mut h = [0.0; 2];
+/// for x in [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]] {
+///     cell.step_in_place(&x, &mut h);
+/// }
+/// assert!(h.iter().all(|h| h.abs() < 1.0));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+pub struct RnnCell<const IN: usize, const HID: usize> {
+    /// What each input gives to each neuron.
+    pub weight_ih: [[f32; HID]; IN],
+    /// What each neuron gives to each neuron at the next step.
+    pub weight_hh: [[f32; HID]; HID],
+    /// Bias of the input.
+    pub bias_ih: [f32; HID],
+    /// Bias of the recurrence.
+    pub bias_hh: [f32; HID],
+}
+
+/// The weights of one recurrent layer as PyTorch keeps them, row-major `[out][in]`.
+#[derive(Clone, Copy, Debug)]
+pub struct RnnWeights<'a> {
+    /// `[HID][IN]`
+    pub weight_ih: &'a [f32],
+    /// `[HID][HID]`
+    pub weight_hh: &'a [f32],
+    /// `[HID]`
+    pub bias_ih: &'a [f32],
+    /// `[HID]`
+    pub bias_hh: &'a [f32],
+}
+
+impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
+    /// All parameters zero: where gradients start.
+    #[must_use]
+    pub const fn zeros() -> Self {
+        const { assert!(IN > 0 && HID > 0, "an RnnCell needs at least one input and one neuron") };
+        Self { weight_ih: [[0.0; HID]; IN], weight_hh: [[0.0; HID]; HID], bias_ih: [0.0; HID], bias_hh: [0.0; HID] }
+    }
+
+    /// PyTorch's initial values: all parameters uniform in `-1/sqrt(HID) .. 1/sqrt(HID)`, in the order `weight_ih`,
+    /// `weight_hh`, `bias_ih`, `bias_hh`.
+    #[must_use]
+    pub fn new(generator: &mut Generator) -> Self {
+        let mut cell = Self::zeros();
+        cell.reset_parameters(generator);
+        cell
+    }
+
+    /// [`RnnCell::new`], made on the heap and never on the stack.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn boxed(generator: &mut Generator) -> alloc::boxed::Box<Self> {
+        let mut cell = Self::zeros_boxed();
+        cell.reset_parameters(generator);
+        cell
+    }
+
+    /// [`RnnCell::zeros`], made on the heap and never on the stack.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn zeros_boxed() -> alloc::boxed::Box<Self> {
+        const { assert!(IN > 0 && HID > 0, "an RnnCell needs at least one input and one neuron") };
+        bytemuck::zeroed_box()
+    }
+
+    /// Draws all parameters anew, as [`RnnCell::new`] does.
+    pub fn reset_parameters(&mut self, generator: &mut Generator) {
+        let bound = uniform_bound(HID);
+        let mut next = || generator.uniform(-bound, bound);
+        fill_in_torch_order(&mut self.weight_ih, &mut next);
+        fill_in_torch_order(&mut self.weight_hh, &mut next);
+        self.bias_ih.fill_with(&mut next);
+        self.bias_hh.fill_with(&mut next);
+    }
+
+    /// A cell with PyTorch's weights.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] naming the tensor whose length does not fit.
+    pub fn from_torch(weights: &RnnWeights<'_>) -> Result<Self, Error> {
+        let mut cell = Self::zeros();
+        cell.load_torch(weights)?;
+        Ok(cell)
+    }
+
+    /// Takes over PyTorch's weights.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] naming the tensor whose length does not fit; nothing has changed then.
+    pub fn load_torch(&mut self, weights: &RnnWeights<'_>) -> Result<(), Error> {
+        Error::check_length("weight_ih", HID * IN, weights.weight_ih.len())?;
+        Error::check_length("weight_hh", HID * HID, weights.weight_hh.len())?;
+        Error::check_length("bias_ih", HID, weights.bias_ih.len())?;
+        Error::check_length("bias_hh", HID, weights.bias_hh.len())?;
+        for (out, row) in weights.weight_ih.chunks_exact(IN).enumerate() {
+            for (to, x) in self.weight_ih.iter_mut().zip(row) {
+                to[out] = *x;
+            }
+        }
+        for (out, row) in weights.weight_hh.chunks_exact(HID).enumerate() {
+            for (to, x) in self.weight_hh.iter_mut().zip(row) {
+                to[out] = *x;
+            }
+        }
+        self.bias_ih.copy_from_slice(weights.bias_ih);
+        self.bias_hh.copy_from_slice(weights.bias_hh);
+        Ok(())
+    }
+
+    /// `weight_ih` in PyTorch's order: `[HID][IN]`, row after row.
+    pub fn weight_ih_torch(&self) -> impl Iterator<Item = f32> + '_ {
+        torch_order(&self.weight_ih)
+    }
+
+    /// `weight_hh` in PyTorch's order: `[HID][HID]`, row after row.
+    pub fn weight_hh_torch(&self) -> impl Iterator<Item = f32> + '_ {
+        torch_order(&self.weight_hh)
+    }
+
+    /// The next hidden state.
+    #[must_use]
+    #[inline]
+    pub fn step(&self, x: &[f32; IN], h: &[f32; HID]) -> [f32; HID] {
+        let mut next = *h;
+        self.step_in_place(x, &mut next);
+        next
+    }
+
+    /// Replaces the hidden state by the next one.
+    #[inline]
+    pub fn step_in_place(&self, x: &[f32; IN], h: &mut [f32; HID]) {
+        self.step_at(Level::detect(), x, h);
+    }
+
+    /// [`RnnCell::step_in_place`] at a given level.
+    #[inline]
+    pub fn step_at(&self, level: Level, x: &[f32; IN], h: &mut [f32; HID]) {
+        level.run_narrow(HID, Step { cell: self, x, h });
+    }
+
+    /// One step of a batch: row `n` of `x` drives row `n` of `h`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if there are not as many inputs as hidden states.
+    pub fn step_batch(&self, x: &[[f32; IN]], h: &mut [[f32; HID]]) -> Result<(), Error> {
+        self.step_batch_at(Level::detect(), x, h)
+    }
+
+    /// [`RnnCell::step_batch`] at a given level.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if there are not as many inputs as hidden states.
+    pub fn step_batch_at(&self, level: Level, x: &[[f32; IN]], h: &mut [[f32; HID]]) -> Result<(), Error> {
+        Error::check_length("rows of x", h.len(), x.len())?;
+        for (x, h) in x.iter().zip(h) {
+            self.step_at(level, x, h);
+        }
+        Ok(())
+    }
+
+    /// The backward of one step `h_next = step(x, h)`, given the gradient of `h_next`: adds the gradients of the
+    /// parameters to `gradients` and returns those of `x` and of `h`.
+    ///
+    /// `dz = d_h_next * (1 - h_next^2)`, `dx = W_ih^T dz`, `dh = W_hh^T dz`, `dW += dz (x, h)^T`, `db += dz`.
+    ///
+    /// This is the form for training without a heap, one sample at a time; over sequences and batches
+    /// [`Layer`](crate::Layer) does the same much faster.
+    #[must_use]
+    pub fn step_backward(
+        &self,
+        x: &[f32; IN],
+        h: &[f32; HID],
+        h_next: &[f32; HID],
+        d_h_next: &[f32; HID],
+        gradients: &mut Self,
+    ) -> ([f32; IN], [f32; HID]) {
+        self.step_backward_at(Level::detect(), x, h, h_next, d_h_next, gradients)
+    }
+
+    /// [`RnnCell::step_backward`] at a given level.
+    #[must_use]
+    pub fn step_backward_at(
+        &self,
+        level: Level,
+        x: &[f32; IN],
+        h: &[f32; HID],
+        h_next: &[f32; HID],
+        d_h_next: &[f32; HID],
+        gradients: &mut Self,
+    ) -> ([f32; IN], [f32; HID]) {
+        level.run(StepBackward { cell: self, x, h, h_next, d_h_next, gradients })
+    }
+}
+
+/// `1 / sqrt(size)`, as PyTorch computes it.
+pub(super) fn uniform_bound(size: usize) -> f32 {
+    (1.0 / libm::sqrt(size as f64)) as f32
+}
+
+struct Step<'a, const IN: usize, const HID: usize> {
+    cell: &'a RnnCell<IN, HID>,
+    x: &'a [f32; IN],
+    h: &'a mut [f32; HID],
+}
+
+impl<const IN: usize, const HID: usize> Kernel for Step<'_, IN, HID> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Step { cell, x, h } = self;
+        let mut z = [0.0; HID];
+        add_biases(s, &cell.bias_ih, &cell.bias_hh, &mut z);
+        matvec(s, &cell.weight_ih, x, &mut z, Linear);
+        matvec(s, &cell.weight_hh, h, &mut z, Tanh);
+        *h = z;
+    }
+}
+
+/// `z = bias_ih + bias_hh`, where every sum of a step starts.
+#[inline(always)]
+pub(super) fn add_biases<S: Simd>(s: S, bias_ih: &[f32], bias_hh: &[f32], z: &mut [f32]) {
+    for ((to, a), b) in z.chunks_mut(S::LANES).zip(bias_ih.chunks(S::LANES)).zip(bias_hh.chunks(S::LANES)) {
+        s.store_partial(s.add(s.load_partial(a), s.load_partial(b)), to);
+    }
+}
+
+struct StepBackward<'a, const IN: usize, const HID: usize> {
+    cell: &'a RnnCell<IN, HID>,
+    x: &'a [f32; IN],
+    h: &'a [f32; HID],
+    h_next: &'a [f32; HID],
+    d_h_next: &'a [f32; HID],
+    gradients: &'a mut RnnCell<IN, HID>,
+}
+
+impl<const IN: usize, const HID: usize> Kernel for StepBackward<'_, IN, HID> {
+    type Output = ([f32; IN], [f32; HID]);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        let StepBackward { cell, x, h, h_next, d_h_next, gradients } = self;
+        let mut d_sum = [0.0; HID];
+        for ((to, y), d_y) in d_sum.chunks_mut(S::LANES).zip(h_next.chunks(S::LANES)).zip(d_h_next.chunks(S::LANES)) {
+            let slope = tanh::derivative_from_output(s, s.load_partial(y));
+            s.store_partial(s.mul(s.load_partial(d_y), slope), to);
+        }
+        let (one, d_sum_row) = ((1, 1), &d_sum.as_slice());
+        let (d_weight_ih, d_weight_hh) =
+            (gradients.weight_ih.as_flattened_mut(), gradients.weight_hh.as_flattened_mut());
+        weight_gradient::add_outer_products(s, &x.as_slice(), d_sum_row, one, d_weight_ih, HID);
+        weight_gradient::add_outer_products(s, &h.as_slice(), d_sum_row, one, d_weight_hh, HID);
+        weight_gradient::add_rows(s, d_sum_row, one, &mut gradients.bias_ih);
+        weight_gradient::add_rows(s, d_sum_row, one, &mut gradients.bias_hh);
+        (matvec_transposed(s, &cell.weight_ih, &d_sum), matvec_transposed(s, &cell.weight_hh, &d_sum))
+    }
+}
+
+#[cfg(feature = "alloc")]
+pub(super) mod over_sequences {
+    use super::*;
+    use crate::batch::{self, Divide, GroupGradients, SAMPLES_PER_GROUP};
+    use crate::kernels::recurrence::{Backward, Forward, PackedCell, PackedTranspose, Strided};
+    use crate::kernels::pack::Scratch;
+    use crate::model::{Layer, Parameters, Run, impl_parameters};
+    use crate::sequences::{Sequences, SequencesBuf};
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+
+    impl_parameters!(RnnCell<IN, HID> { weight_ih flattened, weight_hh flattened, bias_ih, bias_hh });
+
+    /// What an [`RnnCell`] keeps between forward and backward, and its memory for both.
+    #[derive(Debug, Default)]
+    pub struct RnnCellCache<const IN: usize, const HID: usize> {
+        output: SequencesBuf<[f32; HID]>,
+        /// One row a sample.
+        initial: Vec<[f32; HID]>,
+        last: Vec<[f32; HID]>,
+        packed: PackedCell,
+        packed_transpose: PackedTranspose,
+        /// One for every group of samples.
+        scratch: Vec<Scratch>,
+        group_gradients: Box<[RnnCell<IN, HID>]>,
+        d_input: SequencesBuf<[f32; IN]>,
+        d_initial: Vec<[f32; HID]>,
+    }
+
+    impl<const IN: usize, const HID: usize> RnnCellCache<IN, HID> {
+        pub(in crate::layers) fn output(&self) -> Sequences<'_, [f32; HID]> {
+            self.output.view()
+        }
+        pub(in crate::layers) fn d_input(&self) -> Sequences<'_, [f32; IN]> {
+            self.d_input.view()
+        }
+        /// The state after the last step, one row a sample.
+        pub(in crate::layers) fn last(&self) -> &Vec<[f32; HID]> {
+            &self.last
+        }
+        /// The gradient of the initial state, one row a sample.
+        pub(in crate::layers) fn d_initial(&self) -> &Vec<[f32; HID]> {
+            &self.d_initial
+        }
+    }
+
+    /// One row a sample.
+    fn rows_of_samples<const N: usize>(rows: &[[f32; N]]) -> Strided<'_> {
+        Strided { data: rows.as_flattened(), width: N, sample_stride: 1, step_stride: 0 }
+    }
+
+    impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
+        /// Forward; `initial` has one row a sample, or none at all for zeros.
+        pub(in crate::layers) fn forward_rows(
+            &self,
+            run: Run,
+            input: Sequences<'_, [f32; IN]>,
+            initial: &[[f32; HID]],
+            cache: &mut RnnCellCache<IN, HID>,
+        ) -> Result<(), Error> {
+            input.check_steps()?;
+            let (steps, samples) = input.shape();
+            if !initial.is_empty() {
+                Error::check_length("rows of the initial state", samples, initial.len())?;
+            }
+            cache.initial.clear();
+            cache.initial.extend_from_slice(initial);
+            cache.initial.resize(samples, [0.0; HID]);
+            cache.output.reshape(input.shape());
+            let lanes = run.level.lanes();
+            cache.packed.input.pack(lanes, self.weight_ih.as_flattened(), HID);
+            cache.packed.recurrent.pack(lanes, self.weight_hh.as_flattened(), HID);
+            for ((to, a), b) in cache.packed.bias.get(HID).iter_mut().zip(&self.bias_ih).zip(&self.bias_hh) {
+                *to = a + b;
+            }
+            let work = Shared {
+                level: run.level,
+                forward: Forward {
+                    input: input.strided(),
+                    initial: rows_of_samples(&cache.initial),
+                    packed: &cache.packed,
+                    weight_hh: &self.weight_hh,
+                    out: cache.output.rows_mut(),
+                    steps,
+                },
+            };
+            batch::run_shared(work, 2 * steps * samples * HID * (IN + HID));
+            cache.last.clear();
+            cache.last.extend(cache.output.view().last_rows());
+            Ok(())
+        }
+
+        /// Backward; `d_final` has one row a sample, or none at all for zeros.
+        pub(in crate::layers) fn backward_rows(
+            &self,
+            run: Run,
+            input: Sequences<'_, [f32; IN]>,
+            cache: &mut RnnCellCache<IN, HID>,
+            d_output: Sequences<'_, [f32; HID]>,
+            d_final: &[[f32; HID]],
+            gradients: &mut Self,
+        ) -> Result<(), Error> {
+            let shape = cache.output.view().shape();
+            input.check_shape("the input of the backward", shape)?;
+            d_output.check_shape("the gradient of the output", shape)?;
+            let (steps, samples) = shape;
+            if !d_final.is_empty() {
+                Error::check_length("rows of the gradient of the final state", samples, d_final.len())?;
+            }
+            let groups = samples.div_ceil(SAMPLES_PER_GROUP);
+            batch::reset_groups(&mut cache.group_gradients, groups);
+            cache.scratch.resize_with(groups.max(cache.scratch.len()), Scratch::default);
+            cache.d_initial.resize(samples, [0.0; HID]);
+            cache.d_input.reshape((steps, if run.d_input { samples } else { 0 }));
+            let lanes = run.level.lanes();
+            cache.packed_transpose.recurrent.pack_transposed(lanes, self.weight_hh.as_flattened(), HID);
+            if run.d_input {
+                cache.packed_transpose.input.pack_transposed(lanes, self.weight_ih.as_flattened(), HID);
+            }
+            gradients.fill_zero();
+            let work = Groups {
+                run,
+                samples,
+                steps,
+                input: input.strided(),
+                initial: rows_of_samples(&cache.initial),
+                output: cache.output.view().strided(),
+                d_output: d_output.strided(),
+                d_final: (!d_final.is_empty()).then(|| rows_of_samples(d_final)),
+                packed: &cache.packed_transpose,
+                scratch: &mut cache.scratch,
+                d_input: cache.d_input.rows_mut(),
+                d_initial: &mut cache.d_initial,
+                gradients: GroupGradients::new(gradients, &mut cache.group_gradients),
+            };
+            batch::run_pieces(work, 4 * steps * samples * HID * (IN + HID));
+            for group in &cache.group_gradients {
+                gradients.add(group);
+            }
+            // Both biases enter every sum alike.
+            gradients.bias_hh = gradients.bias_ih;
+            Ok(())
+        }
+    }
+
+    impl<const IN: usize, const HID: usize> Layer for RnnCell<IN, HID> {
+        type Input = [f32; IN];
+        type Output = [f32; HID];
+        type InputGradient = [f32; IN];
+        type State = Vec<[f32; HID]>;
+        type Cache = RnnCellCache<IN, HID>;
+
+        fn forward_with(
+            &self,
+            run: Run,
+            input: Sequences<'_, [f32; IN]>,
+            initial: &Self::State,
+            cache: &mut Self::Cache,
+        ) -> Result<(), Error> {
+            self.forward_rows(run, input, initial, cache)
+        }
+
+        fn output(cache: &Self::Cache) -> Sequences<'_, [f32; HID]> {
+            cache.output()
+        }
+
+        fn final_state(cache: &Self::Cache) -> &Self::State {
+            cache.last()
+        }
+
+        fn backward_with(
+            &self,
+            run: Run,
+            input: Sequences<'_, [f32; IN]>,
+            cache: &mut Self::Cache,
+            d_output: Sequences<'_, [f32; HID]>,
+            d_final: &Self::State,
+            gradients: &mut Self,
+        ) -> Result<(), Error> {
+            self.backward_rows(run, input, cache, d_output, d_final, gradients)
+        }
+
+        fn d_input(cache: &Self::Cache) -> Sequences<'_, [f32; IN]> {
+            cache.d_input()
+        }
+
+        fn d_initial(cache: &Self::Cache) -> &Self::State {
+            cache.d_initial()
+        }
+    }
+
+    /// A forward whose samples are shared by the threads.
+    struct Shared<'a, const HID: usize> {
+        level: Level,
+        forward: Forward<'a, HID>,
+    }
+
+    impl<const HID: usize> Divide for Shared<'_, HID> {
+        fn pieces(&self) -> usize {
+            (self.forward.out.len() / self.forward.steps).div_ceil(SAMPLES_PER_GROUP)
+        }
+
+        fn split(self, pieces: usize) -> (Self, Self) {
+            let Shared { level, forward } = self;
+            let samples = pieces * SAMPLES_PER_GROUP;
+            let (first, second) = forward.out.split_at_mut(samples * forward.steps);
+            let (input, initial) = (forward.input.from_sample(samples), forward.initial.from_sample(samples));
+            (
+                Shared { level, forward: Forward { out: first, ..forward } },
+                Shared { level, forward: Forward { out: second, input, initial, ..forward } },
+            )
+        }
+
+        fn run(self) {
+            if !self.forward.out.is_empty() {
+                self.level.run(self.forward);
+            }
+        }
+    }
+
+    /// A backward over groups of samples.
+    struct Groups<'a, const IN: usize, const HID: usize> {
+        run: Run,
+        samples: usize,
+        steps: usize,
+        input: Strided<'a>,
+        initial: Strided<'a>,
+        output: Strided<'a>,
+        d_output: Strided<'a>,
+        d_final: Option<Strided<'a>>,
+        packed: &'a PackedTranspose,
+        scratch: &'a mut [Scratch],
+        d_input: &'a mut [[f32; IN]],
+        d_initial: &'a mut [[f32; HID]],
+        gradients: GroupGradients<'a, RnnCell<IN, HID>>,
+    }
+
+    impl<const IN: usize, const HID: usize> Divide for Groups<'_, IN, HID> {
+        fn pieces(&self) -> usize {
+            self.samples.div_ceil(SAMPLES_PER_GROUP)
+        }
+
+        fn split(self, pieces: usize) -> (Self, Self) {
+            let samples = pieces * SAMPLES_PER_GROUP;
+            let input_rows = if self.run.d_input { samples * self.steps } else { 0 };
+            let (scratch, scratch_rest) = self.scratch.split_at_mut(pieces);
+            let (d_input, d_input_rest) = self.d_input.split_at_mut(input_rows);
+            let (d_initial, d_initial_rest) = self.d_initial.split_at_mut(samples);
+            let (gradients, gradients_rest) = self.gradients.split(pieces);
+            (
+                Self { samples, scratch, d_input, d_initial, gradients, ..self },
+                Self {
+                    samples: self.samples - samples,
+                    input: self.input.from_sample(samples),
+                    initial: self.initial.from_sample(samples),
+                    output: self.output.from_sample(samples),
+                    d_output: self.d_output.from_sample(samples),
+                    d_final: self.d_final.map(|rows| rows.from_sample(samples)),
+                    scratch: scratch_rest,
+                    d_input: d_input_rest,
+                    d_initial: d_initial_rest,
+                    gradients: gradients_rest,
+                    ..self
+                },
+            )
+        }
+
+        fn run(self) {
+            if self.samples == 0 {
+                return;
+            }
+            let gradients = self.gradients.only();
+            self.run.level.run(Backward {
+                hidden: HID,
+                samples: self.samples,
+                steps: self.steps,
+                input: self.input,
+                initial: self.initial,
+                output: self.output,
+                d_output: self.d_output,
+                d_final: self.d_final,
+                packed: self.packed,
+                scratch: &mut self.scratch[0],
+                d_input: self.run.d_input.then_some(self.d_input.as_flattened_mut()),
+                d_initial: self.d_initial.as_flattened_mut(),
+                d_weight_ih: gradients.weight_ih.as_flattened_mut(),
+                d_weight_hh: gradients.weight_hh.as_flattened_mut(),
+                d_bias: &mut gradients.bias_ih,
+            });
+        }
+    }
+}

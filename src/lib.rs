@@ -1,0 +1,43 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![deny(missing_docs)]
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+#[cfg(feature = "alloc")]
+mod batch;
+mod error;
+mod init;
+mod kernels;
+mod layers;
+mod level;
+#[cfg(feature = "alloc")]
+mod loss;
+#[cfg(feature = "alloc")]
+mod model;
+#[cfg(feature = "alloc")]
+mod optim;
+#[cfg(feature = "alloc")]
+pub mod reference;
+mod sequences;
+mod simd;
+
+pub use error::Error;
+pub use init::Generator;
+#[cfg(feature = "alloc")]
+pub use layers::Rnn;
+pub use layers::{Embedding, Linear, RnnCell, RnnWeights};
+pub use level::{Level, UnknownLevel};
+#[cfg(feature = "alloc")]
+pub use loss::{CrossEntropy, Reduction};
+#[cfg(feature = "alloc")]
+pub use model::{Layer, Parameters, Run, Trace};
+#[cfg(feature = "alloc")]
+pub use optim::Adam;
+pub use sequences::Sequences;
+#[cfg(feature = "alloc")]
+pub use sequences::SequencesBuf;

@@ -1,0 +1,104 @@
+//! The loss: softmax cross-entropy on logits.
+
+use crate::kernels::softmax::SoftmaxCrossEntropy;
+use crate::sequences::{Sequences, SequencesBuf};
+use crate::{Error, Level};
+
+/// How the losses of all rows become one number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reduction {
+    /// Their mean, PyTorch's default.
+    #[default]
+    Mean,
+    /// Their sum.
+    Sum,
+}
+
+/// Cross-entropy of the softmax of logits and target classes, as PyTorch's `nn.CrossEntropyLoss` computes it:
+///
+/// `loss = -log softmax(logits)[target] = log(sum over c of exp(logits[c])) - logits[target]`,
+/// `d_logits = softmax(logits) - onehot(target)` (Goodfellow, Bengio & Courville 2016, section 6.2.2.3),
+/// divided by the number of rows for the mean.
+///
+/// ```
+/// use elman::CrossEntropy;
+/// let (loss, d_logits) = CrossEntropy::mean().loss(&[[0.0f32, 0.0]], &[1])?;
+/// assert!((loss - 2f32.ln()).abs() < 1e-6);
+/// assert_eq!(d_logits.rows(), &[[0.5, -0.5]]);
+/// # Ok::<(), elman::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct CrossEntropy {
+    reduction: Reduction,
+    level: Level,
+}
+
+impl CrossEntropy {
+    /// The loss with a given reduction.
+    #[must_use]
+    pub fn new(reduction: Reduction) -> Self {
+        Self { reduction, level: Level::detect() }
+    }
+
+    /// The mean over all rows.
+    #[must_use]
+    pub fn mean() -> Self {
+        Self::new(Reduction::Mean)
+    }
+
+    /// The sum over all rows.
+    #[must_use]
+    pub fn sum() -> Self {
+        Self::new(Reduction::Sum)
+    }
+
+    /// The instruction set, instead of [`Level::detect`].
+    #[must_use]
+    pub fn with_level(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// The loss, and its gradient with respect to the logits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if there is not one target for each row of logits, [`Error::TargetOutOfRange`] if one is not a
+    /// class, [`Error::NoTargets`] for the mean over no rows.
+    pub fn loss<'a, 'b, const C: usize>(
+        &self,
+        logits: impl Into<Sequences<'a, [f32; C]>>,
+        targets: impl Into<Sequences<'b, usize>>,
+    ) -> Result<(f32, SequencesBuf<[f32; C]>), Error> {
+        let mut d_logits = SequencesBuf::default();
+        let loss = self.loss_into(logits, targets, &mut d_logits)?;
+        Ok((loss, d_logits))
+    }
+
+    /// [`CrossEntropy::loss`] with memory of the caller for the gradient, which is overwritten.
+    ///
+    /// # Errors
+    ///
+    /// Like [`CrossEntropy::loss`]; `d_logits` is then as it was.
+    pub fn loss_into<'a, 'b, const C: usize>(
+        &self,
+        logits: impl Into<Sequences<'a, [f32; C]>>,
+        targets: impl Into<Sequences<'b, usize>>,
+        d_logits: &mut SequencesBuf<[f32; C]>,
+    ) -> Result<f32, Error> {
+        let (logits, targets) = (logits.into(), targets.into());
+        targets.check_shape("the targets", logits.shape())?;
+        if let Some((index, target)) = targets.iter().enumerate().find(|(_, target)| **target >= C) {
+            return Err(Error::TargetOutOfRange { target: *target, classes: C, index });
+        }
+        let rows = logits.steps() * logits.batch();
+        let scale = match self.reduction {
+            Reduction::Sum => 1.0,
+            Reduction::Mean if rows == 0 => return Err(Error::NoTargets),
+            Reduction::Mean => 1.0 / rows as f64,
+        };
+        d_logits.reshape(logits.shape());
+        let sum = self.level.run(SoftmaxCrossEntropy { logits, targets, scale: scale as f32, d_logits });
+        Ok((sum * scale) as f32)
+    }
+}

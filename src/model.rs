@@ -1,0 +1,518 @@
+//! Models: a layer, or a tuple of layers, trained without a graph. Forward into a [`Trace`], backward from it.
+
+use crate::sequences::Sequences;
+use crate::{Error, Level};
+use alloc::boxed::Box;
+use core::fmt;
+
+/// What a run of a layer needs to know besides its data.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// The instruction set.
+    pub level: Level,
+    /// Whether the backward computes the gradient of the input.
+    pub d_input: bool,
+}
+
+/// Parameters that an optimizer can walk over. A gradient is a value of the same type.
+pub trait Parameters {
+    /// Calls `visitor` with every tensor, in PyTorch's order of `parameters()`, in the memory order of this crate.
+    fn visit(&self, visitor: &mut dyn FnMut(&[f32]));
+
+    /// Calls `visitor` with every tensor, and may change it.
+    fn visit_mut(&mut self, visitor: &mut dyn FnMut(&mut [f32]));
+
+    /// Calls `visitor` with every tensor and its counterpart in `other`.
+    fn visit_with(&mut self, other: &Self, visitor: &mut dyn FnMut(&mut [f32], &[f32]));
+
+    /// The number of parameters.
+    fn parameter_count(&self) -> usize {
+        let mut count = 0;
+        self.visit(&mut |tensor| count += tensor.len());
+        count
+    }
+
+    /// Sets every parameter to zero.
+    fn fill_zero(&mut self) {
+        self.visit_mut(&mut |tensor| tensor.fill(0.0));
+    }
+
+    /// Adds the parameters of `other`: the sum of two gradients.
+    fn add(&mut self, other: &Self) {
+        self.visit_with(other, &mut |tensor, other| {
+            for (a, b) in tensor.iter_mut().zip(other) {
+                *a += *b;
+            }
+        });
+    }
+
+    /// A value of the same shape with every parameter zero: a place for gradients.
+    #[must_use]
+    fn zeros_like(&self) -> Self
+    where
+        Self: Sized;
+}
+
+/// A layer, or a tuple of layers each of which takes what the one before gives.
+///
+/// A forward pass leaves in a [`Trace`] what the backward pass needs; both are plain calls:
+///
+/// ```
+/// use elman::{Adam, CrossEntropy, Embedding, Generator, Layer, Linear, Rnn};
+/// let mut generator = Generator::seed(0); // the numbers of torch.manual_seed(0)
+/// let mut model = (
+///     Embedding::<4, 10>::new(&mut generator),
+///     Rnn::<10, 8, 2>::new(&mut generator),
+///     Linear::<8, 4>::new(&mut generator),
+/// );
+/// let mut adam = Adam::new(0.05);
+/// let (hello, ohlol) = ([1, 0, 2, 2, 3], [3, 1, 2, 3, 2]);
+/// for epoch in 1..=15 {
+///     let mut trace = model.forward(&hello)?;
+///     let (loss, d_logits) = CrossEntropy::mean().loss(trace.output(), &ohlol)?;
+///     let gradients = model.backward(&hello, &mut trace, &d_logits)?;
+///     adam.step(&mut model, &gradients)?;
+/// }
+/// # Ok::<(), elman::Error>(())
+/// ```
+///
+/// The trace and the gradients can be made once and used again ([`Layer::forward_into`], [`Layer::backward_into`]):
+/// then nothing is allocated from the second time on.
+pub trait Layer: Parameters + Sized + Send + Sync {
+    /// What the layer takes at one step: a token (`usize`) or a vector (`[f32; N]`).
+    type Input: Sync;
+    /// What the layer gives at one step.
+    type Output: Sync;
+    /// The gradient of an input: of its type, or `()` for tokens.
+    type InputGradient;
+    /// What the layer carries from step to step, for all samples; the default is zero everywhere.
+    ///
+    /// For [`RnnCell`](crate::RnnCell) and [`Rnn`](crate::Rnn), rows of the hidden state, PyTorch's `(layers, batch,
+    /// hidden)`, or no rows at all for zeros; for layers without a state, `()`; for a tuple, a tuple.
+    type State: Default + Clone + fmt::Debug + Send + Sync;
+    /// What the layer keeps from the forward for the backward, and its memory for both.
+    type Cache: Default + fmt::Debug + Send;
+
+    /// The forward pass. [`Layer::forward_into`] is the form to call.
+    ///
+    /// # Errors
+    ///
+    /// If the shapes do not fit, or a token is out of range.
+    fn forward_with(
+        &self,
+        run: Run,
+        input: Sequences<'_, Self::Input>,
+        initial: &Self::State,
+        cache: &mut Self::Cache,
+    ) -> Result<(), Error>;
+
+    /// The outputs of the last forward, of every step.
+    fn output(cache: &Self::Cache) -> Sequences<'_, Self::Output>;
+
+    /// The state after the last step of the last forward.
+    fn final_state(cache: &Self::Cache) -> &Self::State;
+
+    /// The backward pass; overwrites `gradients`. [`Layer::backward_into`] is the form to call.
+    ///
+    /// # Errors
+    ///
+    /// If the shapes do not fit.
+    fn backward_with(
+        &self,
+        run: Run,
+        input: Sequences<'_, Self::Input>,
+        cache: &mut Self::Cache,
+        d_output: Sequences<'_, Self::Output>,
+        d_final: &Self::State,
+        gradients: &mut Self,
+    ) -> Result<(), Error>;
+
+    /// The gradient of the input, as the last backward left it, if it was asked for.
+    fn d_input(cache: &Self::Cache) -> Sequences<'_, Self::InputGradient>;
+
+    /// The gradient of the initial state, as the last backward left it.
+    fn d_initial(cache: &Self::Cache) -> &Self::State;
+
+    /// Runs the layer over sequences, starting from a zero state. `trace` receives everything.
+    ///
+    /// # Errors
+    ///
+    /// If the shapes do not fit, or a token is out of range. The trace is then not to be used for a backward.
+    fn forward_into<'a>(
+        &self,
+        input: impl Into<Sequences<'a, Self::Input>>,
+        trace: &mut Trace<Self>,
+    ) -> Result<(), Error>
+    where
+        Self::Input: 'a,
+    {
+        self.forward_with(trace.run, input.into(), &Self::State::default(), &mut trace.cache)
+    }
+
+    /// [`Layer::forward_into`] from a given state.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Layer::forward_into`].
+    fn forward_from<'a>(
+        &self,
+        input: impl Into<Sequences<'a, Self::Input>>,
+        initial: &Self::State,
+        trace: &mut Trace<Self>,
+    ) -> Result<(), Error>
+    where
+        Self::Input: 'a,
+    {
+        self.forward_with(trace.run, input.into(), initial, &mut trace.cache)
+    }
+
+    /// [`Layer::forward_into`] with a new trace.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Layer::forward_into`].
+    fn forward<'a>(&self, input: impl Into<Sequences<'a, Self::Input>>) -> Result<Trace<Self>, Error>
+    where
+        Self::Input: 'a,
+    {
+        let mut trace = Trace::default();
+        self.forward_into(input, &mut trace)?;
+        Ok(trace)
+    }
+
+    /// The gradients of all parameters, given that of every output: backpropagation through time. `input` is what the
+    /// forward was given. `gradients` is overwritten.
+    ///
+    /// # Errors
+    ///
+    /// If the shapes are not those of the forward.
+    fn backward_into<'a, 'b>(
+        &self,
+        input: impl Into<Sequences<'a, Self::Input>>,
+        trace: &mut Trace<Self>,
+        d_output: impl Into<Sequences<'b, Self::Output>>,
+        gradients: &mut Self,
+    ) -> Result<(), Error>
+    where
+        Self::Input: 'a,
+        Self::Output: 'b,
+    {
+        let d_final = Self::State::default();
+        self.backward_with(trace.run, input.into(), &mut trace.cache, d_output.into(), &d_final, gradients)
+    }
+
+    /// [`Layer::backward_into`], given also the gradient of the final state.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Layer::backward_into`].
+    fn backward_from<'a, 'b>(
+        &self,
+        input: impl Into<Sequences<'a, Self::Input>>,
+        trace: &mut Trace<Self>,
+        d_output: impl Into<Sequences<'b, Self::Output>>,
+        d_final: &Self::State,
+        gradients: &mut Self,
+    ) -> Result<(), Error>
+    where
+        Self::Input: 'a,
+        Self::Output: 'b,
+    {
+        self.backward_with(trace.run, input.into(), &mut trace.cache, d_output.into(), d_final, gradients)
+    }
+
+    /// [`Layer::backward_into`] with new gradients.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Layer::backward_into`].
+    fn backward<'a, 'b>(
+        &self,
+        input: impl Into<Sequences<'a, Self::Input>>,
+        trace: &mut Trace<Self>,
+        d_output: impl Into<Sequences<'b, Self::Output>>,
+    ) -> Result<Self, Error>
+    where
+        Self::Input: 'a,
+        Self::Output: 'b,
+    {
+        let mut gradients = self.zeros_like();
+        self.backward_into(input, trace, d_output, &mut gradients)?;
+        Ok(gradients)
+    }
+}
+
+/// What a forward pass leaves: the outputs, the final state, and what the backward pass needs.
+pub struct Trace<M: Layer> {
+    run: Run,
+    cache: M::Cache,
+}
+
+impl<M: Layer> Default for Trace<M> {
+    /// An empty trace that runs at [`Level::detect`] and does not ask for the gradient of the input.
+    fn default() -> Self {
+        Self::at(Level::detect())
+    }
+}
+
+impl<M: Layer> Trace<M> {
+    /// An empty trace that runs at a given level.
+    #[must_use]
+    pub fn at(level: Level) -> Self {
+        Self { run: Run { level, d_input: false }, cache: M::Cache::default() }
+    }
+
+    /// Asks the backward for the gradient of the input too.
+    #[must_use]
+    pub fn with_d_input(mut self) -> Self {
+        self.run.d_input = true;
+        self
+    }
+
+    /// The outputs of every step.
+    #[must_use]
+    pub fn output(&self) -> Sequences<'_, M::Output> {
+        M::output(&self.cache)
+    }
+
+    /// The state after the last step: where the next chunk of the same sequences starts.
+    #[must_use]
+    pub fn final_state(&self) -> &M::State {
+        M::final_state(&self.cache)
+    }
+
+    /// The gradient of the input after a backward, `None` unless [`Trace::with_d_input`] asked for it.
+    #[must_use]
+    pub fn d_input(&self) -> Option<Sequences<'_, M::InputGradient>> {
+        self.run.d_input.then(|| M::d_input(&self.cache))
+    }
+
+    /// The gradient of the initial state after a backward.
+    #[must_use]
+    pub fn d_initial(&self) -> &M::State {
+        M::d_initial(&self.cache)
+    }
+}
+
+impl<M: Layer> fmt::Debug for Trace<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace").field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// Implements [`Parameters`] for a struct of arrays, as slices of `f32`.
+macro_rules! impl_parameters {
+    ($layer:ident<$a:ident, $b:ident> { $($field:ident $($flattened:ident)?),+ }) => {
+        impl<const $a: usize, const $b: usize> Parameters for $layer<$a, $b> {
+            fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
+                $(visitor(crate::model::as_slice!(self.$field $($flattened)?));)+
+            }
+            fn visit_mut(&mut self, visitor: &mut dyn FnMut(&mut [f32])) {
+                $(visitor(crate::model::as_mut_slice!(self.$field $($flattened)?));)+
+            }
+            fn visit_with(&mut self, other: &Self, visitor: &mut dyn FnMut(&mut [f32], &[f32])) {
+                $(visitor(
+                    crate::model::as_mut_slice!(self.$field $($flattened)?),
+                    crate::model::as_slice!(other.$field $($flattened)?),
+                );)+
+            }
+            fn zeros_like(&self) -> Self {
+                Self::zeros()
+            }
+        }
+    };
+}
+macro_rules! as_slice {
+    ($value:ident.$field:ident flattened) => {
+        $value.$field.as_flattened()
+    };
+    ($value:ident.$field:ident) => {
+        &$value.$field
+    };
+}
+macro_rules! as_mut_slice {
+    ($value:ident.$field:ident flattened) => {
+        $value.$field.as_flattened_mut()
+    };
+    ($value:ident.$field:ident) => {
+        &mut $value.$field
+    };
+}
+pub(crate) use {as_mut_slice, as_slice, impl_parameters};
+
+impl<L: Parameters + bytemuck::Zeroable> Parameters for Box<L> {
+    fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
+        (**self).visit(visitor);
+    }
+    fn visit_mut(&mut self, visitor: &mut dyn FnMut(&mut [f32])) {
+        (**self).visit_mut(visitor);
+    }
+    fn visit_with(&mut self, other: &Self, visitor: &mut dyn FnMut(&mut [f32], &[f32])) {
+        (**self).visit_with(other, visitor);
+    }
+    fn zeros_like(&self) -> Self {
+        bytemuck::zeroed_box()
+    }
+}
+
+/// A layer on the heap is a layer.
+impl<L: Layer + bytemuck::Zeroable> Layer for Box<L> {
+    type Input = L::Input;
+    type Output = L::Output;
+    type InputGradient = L::InputGradient;
+    type State = L::State;
+    type Cache = L::Cache;
+
+    fn forward_with(
+        &self,
+        run: Run,
+        input: Sequences<'_, L::Input>,
+        initial: &L::State,
+        cache: &mut L::Cache,
+    ) -> Result<(), Error> {
+        (**self).forward_with(run, input, initial, cache)
+    }
+    fn output(cache: &L::Cache) -> Sequences<'_, L::Output> {
+        L::output(cache)
+    }
+    fn final_state(cache: &L::Cache) -> &L::State {
+        L::final_state(cache)
+    }
+    fn backward_with(
+        &self,
+        run: Run,
+        input: Sequences<'_, L::Input>,
+        cache: &mut L::Cache,
+        d_output: Sequences<'_, L::Output>,
+        d_final: &L::State,
+        gradients: &mut Self,
+    ) -> Result<(), Error> {
+        (**self).backward_with(run, input, cache, d_output, d_final, gradients)
+    }
+    fn d_input(cache: &L::Cache) -> Sequences<'_, L::InputGradient> {
+        L::d_input(cache)
+    }
+    fn d_initial(cache: &L::Cache) -> &L::State {
+        L::d_initial(cache)
+    }
+}
+
+/// Implements [`Parameters`] and [`Layer`] for a tuple. The chain is spelled out, because a macro cannot count:
+/// neighbours upward for the forward, the last pair, and `(below, layer, above)` downward for the backward.
+macro_rules! impl_tuple {
+    (
+        $($layer:ident $i:tt),+;
+        up $(($from:ident $f:tt $to:ident $t:tt))+;
+        last $before:ident $b:tt $last:ident $l:tt;
+        down $(($below:ident $d:tt $middle:ident $m:tt $above:ident $u:tt))*
+    ) => {
+        impl<$($layer: Parameters),+> Parameters for ($($layer,)+) {
+            fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
+                $(self.$i.visit(visitor);)+
+            }
+            fn visit_mut(&mut self, visitor: &mut dyn FnMut(&mut [f32])) {
+                $(self.$i.visit_mut(visitor);)+
+            }
+            fn visit_with(&mut self, other: &Self, visitor: &mut dyn FnMut(&mut [f32], &[f32])) {
+                $(self.$i.visit_with(&other.$i, visitor);)+
+            }
+            fn zeros_like(&self) -> Self {
+                ($(self.$i.zeros_like(),)+)
+            }
+        }
+
+        impl<$($layer: Layer),+> Layer for ($($layer,)+)
+        where
+            $($to: Layer<Input = $from::Output, InputGradient = $from::Output>,)+
+        {
+            type Input = A::Input;
+            type Output = $last::Output;
+            type InputGradient = A::InputGradient;
+            type State = ($($layer::State,)+);
+            type Cache = TupleCache<($($layer::Cache,)+), Self::State>;
+
+            fn forward_with(
+                &self,
+                run: Run,
+                input: Sequences<'_, Self::Input>,
+                initial: &Self::State,
+                cache: &mut Self::Cache,
+            ) -> Result<(), Error> {
+                let TupleCache { layers, last, .. } = cache;
+                self.0.forward_with(run, input, &initial.0, &mut layers.0)?;
+                $(self.$t.forward_with(run, $from::output(&layers.$f), &initial.$t, &mut layers.$t)?;)+
+                $(last.$i.clone_from($layer::final_state(&layers.$i));)+
+                Ok(())
+            }
+
+            fn output(cache: &Self::Cache) -> Sequences<'_, Self::Output> {
+                $last::output(&cache.layers.$l)
+            }
+
+            fn final_state(cache: &Self::Cache) -> &Self::State {
+                &cache.last
+            }
+
+            fn backward_with(
+                &self,
+                run: Run,
+                input: Sequences<'_, Self::Input>,
+                cache: &mut Self::Cache,
+                d_output: Sequences<'_, Self::Output>,
+                d_final: &Self::State,
+                gradients: &mut Self,
+            ) -> Result<(), Error> {
+                let TupleCache { layers, d_initial, .. } = cache;
+                // Every layer but the first owes the one below it a gradient.
+                let inner = Run { d_input: true, ..run };
+                let below = $before::output(&layers.$b);
+                self.$l.backward_with(inner, below, &mut layers.$l, d_output, &d_final.$l, &mut gradients.$l)?;
+                $(
+                    let (below, d_output) = ($below::output(&layers.$d), $above::d_input(&layers.$u));
+                    self.$m.backward_with(inner, below, &mut layers.$m, d_output, &d_final.$m, &mut gradients.$m)?;
+                )*
+                let d_output = B::d_input(&layers.1);
+                self.0.backward_with(run, input, &mut layers.0, d_output, &d_final.0, &mut gradients.0)?;
+                $(d_initial.$i.clone_from($layer::d_initial(&layers.$i));)+
+                Ok(())
+            }
+
+            fn d_input(cache: &Self::Cache) -> Sequences<'_, Self::InputGradient> {
+                A::d_input(&cache.layers.0)
+            }
+
+            fn d_initial(cache: &Self::Cache) -> &Self::State {
+                &cache.d_initial
+            }
+        }
+    };
+}
+
+/// What a tuple of layers keeps: what its layers keep, and their states side by side.
+#[derive(Debug, Default)]
+pub struct TupleCache<C, S> {
+    layers: C,
+    last: S,
+    d_initial: S,
+}
+
+impl_tuple!(A 0, B 1; up (A 0 B 1); last A 0 B 1; down);
+impl_tuple!(A 0, B 1, C 2; up (A 0 B 1) (B 1 C 2); last B 1 C 2; down (A 0 B 1 C 2));
+impl_tuple!(
+    A 0, B 1, C 2, D 3;
+    up (A 0 B 1) (B 1 C 2) (C 2 D 3);
+    last C 2 D 3;
+    down (B 1 C 2 D 3) (A 0 B 1 C 2)
+);
+impl_tuple!(
+    A 0, B 1, C 2, D 3, E 4;
+    up (A 0 B 1) (B 1 C 2) (C 2 D 3) (D 3 E 4);
+    last D 3 E 4;
+    down (C 2 D 3 E 4) (B 1 C 2 D 3) (A 0 B 1 C 2)
+);
+impl_tuple!(
+    A 0, B 1, C 2, D 3, E 4, F 5;
+    up (A 0 B 1) (B 1 C 2) (C 2 D 3) (D 3 E 4) (E 4 F 5);
+    last E 4 F 5;
+    down (D 3 E 4 F 5) (C 2 D 3 E 4) (B 1 C 2 D 3) (A 0 B 1 C 2)
+);

@@ -1,0 +1,199 @@
+//! AVX2 and FMA: 8 lanes, fused multiply-add, masked moves for the tails.
+
+use super::{Kernel, Simd};
+use core::arch::x86_64::*;
+
+/// Proof that this CPU has AVX2 and FMA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// The token, if the CPU (with `std`) or the compiler's target (without) has the instruction set.
+    #[inline]
+    pub(crate) fn detect() -> Option<Self> {
+        #[cfg(feature = "std")]
+        let found =
+            std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
+        #[cfg(not(feature = "std"))]
+        let found = cfg!(all(target_feature = "avx2", target_feature = "fma"));
+        found.then_some(Self(()))
+    }
+
+    /// The token of a CPU with AVX-512, whose detection asks for AVX2 and FMA too.
+    #[inline]
+    pub(super) fn from_avx512(_: super::avx512::Avx512) -> Self {
+        Self(())
+    }
+
+    /// Runs a kernel compiled for this instruction set.
+    #[inline]
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma")]
+        fn trampoline<K: Kernel>(token: Avx2, kernel: K) -> K::Output {
+            kernel.run(token)
+        }
+        // SAFETY: `self` exists, so `detect` found every feature that the trampoline enables.
+        unsafe { trampoline(self, kernel) }
+    }
+}
+
+/// The mask of the first `count` lanes, all of them from 8 on: a window of eight on eight ones and eight zeros.
+#[inline(always)]
+fn first_lanes(count: usize) -> __m256i {
+    const ONES_THEN_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let window = &ONES_THEN_ZEROS[8 - count.min(8)..][..8];
+    // SAFETY: the slice above has 8 readable elements; called by methods of the token alone, so AVX is there.
+    unsafe { _mm256_loadu_si256(window.as_ptr().cast()) }
+}
+
+impl Simd for Avx2 {
+    const LANES: usize = 8;
+    const FUSED: bool = true;
+    const TILE_ROWS: usize = 4;
+    type F32 = __m256;
+    type I32 = __m256i;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> __m256 {
+        let from = &from[..Self::LANES];
+        // SAFETY: the slice above has 8 readable elements; the load needs no alignment.
+        unsafe { _mm256_loadu_ps(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn load_partial(self, from: &[f32]) -> __m256 {
+        // SAFETY: the mask selects lanes below `from.len()` only; masked-off lanes are not read.
+        unsafe { _mm256_maskload_ps(from.as_ptr(), first_lanes(from.len())) }
+    }
+    #[inline(always)]
+    fn store(self, v: __m256, to: &mut [f32]) {
+        let to = &mut to[..Self::LANES];
+        // SAFETY: the slice above has 8 writable elements; the store needs no alignment.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    fn store_partial(self, v: __m256, to: &mut [f32]) {
+        // SAFETY: the mask selects lanes below `to.len()` only; masked-off lanes are not written.
+        unsafe { _mm256_maskstore_ps(to.as_mut_ptr(), first_lanes(to.len()), v) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn neg_mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_fnmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_sqrt_ps(a) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn abs(self, a: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(i32::MAX))) }
+    }
+    #[inline(always)]
+    fn with_sign_of(self, magnitude: __m256, sign: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe {
+            let mask = _mm256_castsi256_ps(_mm256_set1_epi32(i32::MIN));
+            _mm256_or_ps(magnitude, _mm256_and_ps(sign, mask))
+        }
+    }
+    #[inline(always)]
+    fn select_less(self, a: __m256, b: __m256, then: __m256, otherwise: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe {
+            _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b))
+        }
+    }
+
+    #[inline(always)]
+    fn to_bits(self, a: __m256) -> __m256i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_castps_si256(a) }
+    }
+    #[inline(always)]
+    fn from_bits(self, a: __m256i) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_castsi256_ps(a) }
+    }
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> __m256i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_set1_epi32(x) }
+    }
+    #[inline(always)]
+    fn add_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn shift_left<const BITS: i32>(self, a: __m256i) -> __m256i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_slli_epi32::<BITS>(a) }
+    }
+    #[inline(always)]
+    fn shift_right<const BITS: i32>(self, a: __m256i) -> __m256i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_srli_epi32::<BITS>(a) }
+    }
+    #[inline(always)]
+    fn shift_right_signed<const BITS: i32>(self, a: __m256i) -> __m256i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_srai_epi32::<BITS>(a) }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 16], index: __m256i) -> __m256 {
+        let (low, high) = (self.load(&table[..8]), self.load(&table[8..]));
+        // SAFETY: the permutations read the low three bits of each index, so no lane can leave the 8 loaded values; the
+        // fourth bit, moved to the sign, chooses between the two.
+        unsafe {
+            let choose_high = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index));
+            _mm256_blendv_ps(
+                _mm256_permutevar8x32_ps(low, index),
+                _mm256_permutevar8x32_ps(high, index),
+                choose_high,
+            )
+        }
+    }
+}

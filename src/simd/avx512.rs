@@ -1,0 +1,205 @@
+//! AVX-512 (F, VL, DQ, BW): 16 lanes, fused multiply-add, masks for the tails.
+
+use super::{Kernel, Simd};
+use core::arch::x86_64::*;
+
+/// Proof that this CPU has AVX-512 F, VL, DQ, BW, and AVX2 and FMA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// The token, if the CPU (with `std`) or the compiler's target (without) has the instruction set.
+    #[inline]
+    pub(crate) fn detect() -> Option<Self> {
+        #[cfg(feature = "std")]
+        let found = std::is_x86_feature_detected!("avx512f")
+            && std::is_x86_feature_detected!("avx512vl")
+            && std::is_x86_feature_detected!("avx512dq")
+            && std::is_x86_feature_detected!("avx512bw")
+            && std::is_x86_feature_detected!("avx2")
+            && std::is_x86_feature_detected!("fma");
+        #[cfg(not(feature = "std"))]
+        let found = cfg!(all(
+            target_feature = "avx512f",
+            target_feature = "avx512vl",
+            target_feature = "avx512dq",
+            target_feature = "avx512bw",
+            target_feature = "avx2",
+            target_feature = "fma"
+        ));
+        found.then_some(Self(()))
+    }
+
+    /// The token for half as many lanes, which fit narrow layers better.
+    #[inline]
+    pub(crate) fn avx2(self) -> super::avx2::Avx2 {
+        super::avx2::Avx2::from_avx512(self)
+    }
+
+    /// Runs a kernel compiled for this instruction set.
+    #[inline]
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+        fn trampoline<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
+            kernel.run(token)
+        }
+        // SAFETY: `self` exists, so `detect` found every feature that the trampoline enables.
+        unsafe { trampoline(self, kernel) }
+    }
+}
+
+/// The mask of the first `count` lanes, all of them from 16 on.
+#[inline(always)]
+fn first_lanes(count: usize) -> __mmask16 {
+    if count >= 16 {
+        u16::MAX
+    } else {
+        (1 << count) - 1
+    }
+}
+
+impl Simd for Avx512 {
+    const LANES: usize = 16;
+    const FUSED: bool = true;
+    const TILE_ROWS: usize = 8;
+    type F32 = __m512;
+    type I32 = __m512i;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> __m512 {
+        let from = &from[..Self::LANES];
+        // SAFETY: the slice above has 16 readable elements; the load needs no alignment.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn load_partial(self, from: &[f32]) -> __m512 {
+        // SAFETY: the mask selects lanes below `from.len()` only; masked-off lanes are not read.
+        unsafe { _mm512_maskz_loadu_ps(first_lanes(from.len()), from.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store(self, v: __m512, to: &mut [f32]) {
+        let to = &mut to[..Self::LANES];
+        // SAFETY: the slice above has 16 writable elements; the store needs no alignment.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    fn store_partial(self, v: __m512, to: &mut [f32]) {
+        // SAFETY: the mask selects lanes below `to.len()` only; masked-off lanes are not written.
+        unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), first_lanes(to.len()), v) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn neg_mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_fnmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_sqrt_ps(a) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn abs(self, a: __m512) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_and_ps(a, _mm512_castsi512_ps(_mm512_set1_epi32(i32::MAX))) }
+    }
+    #[inline(always)]
+    fn with_sign_of(self, magnitude: __m512, sign: __m512) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe {
+            // Truth table 0xf8: magnitude | (sign & mask), one instruction.
+            let mask = _mm512_set1_epi32(i32::MIN);
+            let (magnitude, sign) = (_mm512_castps_si512(magnitude), _mm512_castps_si512(sign));
+            _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0xf8>(magnitude, sign, mask))
+        }
+    }
+    #[inline(always)]
+    fn select_less(self, a: __m512, b: __m512, then: __m512, otherwise: __m512) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe {
+            let less = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
+            _mm512_mask_blend_ps(less, otherwise, then)
+        }
+    }
+
+    #[inline(always)]
+    fn to_bits(self, a: __m512) -> __m512i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_castps_si512(a) }
+    }
+    #[inline(always)]
+    fn from_bits(self, a: __m512i) -> __m512 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_castsi512_ps(a) }
+    }
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> __m512i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_set1_epi32(x) }
+    }
+    #[inline(always)]
+    fn add_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn shift_left<const BITS: i32>(self, a: __m512i) -> __m512i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_sllv_epi32(a, _mm512_set1_epi32(BITS)) }
+    }
+    #[inline(always)]
+    fn shift_right<const BITS: i32>(self, a: __m512i) -> __m512i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_srlv_epi32(a, _mm512_set1_epi32(BITS)) }
+    }
+    #[inline(always)]
+    fn shift_right_signed<const BITS: i32>(self, a: __m512i) -> __m512i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_srav_epi32(a, _mm512_set1_epi32(BITS)) }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 16], index: __m512i) -> __m512 {
+        // SAFETY: the permutation reads the low four bits of each index, so no lane can leave the 16 loaded values.
+        unsafe { _mm512_permutexvar_ps(index, self.load(table)) }
+    }
+}

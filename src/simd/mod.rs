@@ -1,0 +1,101 @@
+//! The lanes every kernel is written over: one trait, one implementation per instruction set.
+//!
+//! A value of a [`Simd`] type is a *token*: it exists only where its instruction set exists (its field is private and
+//! its only constructor detects the instruction set), so holding one is the proof that its operations may be executed.
+//! That is why the operations are safe functions.
+//!
+//! All operations are elementwise IEEE 754 single precision, rounded to nearest even; [`Simd::mul_add`] is fused where
+//! [`Simd::FUSED`] says so. Nothing here depends on the number of lanes except [`Simd::LANES`] itself, and a kernel
+//! that never adds across lanes therefore computes the same bits at every fused level.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+pub(crate) mod portable;
+
+
+/// The lane operations of one instruction set.
+///
+/// Implementations mark every method `#[inline(always)]`: an operation that is not inlined into its trampoline becomes
+/// a function call.
+pub(crate) trait Simd: Copy + Send + Sync {
+    /// Lanes in one vector: 4, 8 or 16.
+    const LANES: usize;
+    /// Whether [`Simd::mul_add`] rounds once.
+    const FUSED: bool;
+    /// Rows of the register tile that this instruction set has registers for: 4 or 8.
+    const TILE_ROWS: usize;
+    /// `LANES` single-precision numbers.
+    type F32: Copy;
+    /// `LANES` 32-bit integers, used as bit patterns and as table indices.
+    type I32: Copy;
+
+    /// `x` in every lane.
+    fn splat(self, x: f32) -> Self::F32;
+    /// The first `LANES` elements. Panics if there are fewer.
+    fn load(self, from: &[f32]) -> Self::F32;
+    /// The first elements of a slice that may be shorter than a vector; zero in the lanes that it does not reach.
+    fn load_partial(self, from: &[f32]) -> Self::F32;
+    /// Writes all lanes to the first `LANES` elements. Panics if there are fewer.
+    fn store(self, v: Self::F32, to: &mut [f32]);
+    /// Writes as many lanes as the slice has room for; the other lanes are dropped.
+    fn store_partial(self, v: Self::F32, to: &mut [f32]);
+
+    /// `a + b`
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a - b`
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b`
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a / b`, correctly rounded.
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b + c`, rounded once where [`Simd::FUSED`].
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// `c - a * b`, rounded once where [`Simd::FUSED`].
+    fn neg_mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// The square root, correctly rounded.
+    fn sqrt(self, a: Self::F32) -> Self::F32;
+    /// The smaller one; **`b` where either is NaN**. Of a constant and data, data therefore goes second.
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The larger one; **`b` where either is NaN**.
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a` with the sign bit cleared.
+    fn abs(self, a: Self::F32) -> Self::F32;
+    /// `magnitude`, whose sign bit is clear, with the sign bit of `sign`.
+    fn with_sign_of(self, magnitude: Self::F32, sign: Self::F32) -> Self::F32;
+    /// `then` where `a < b`, `otherwise` elsewhere (also where either is NaN).
+    fn select_less(
+        self,
+        a: Self::F32,
+        b: Self::F32,
+        then: Self::F32,
+        otherwise: Self::F32,
+    ) -> Self::F32;
+
+    /// The bit pattern.
+    fn to_bits(self, a: Self::F32) -> Self::I32;
+    /// The number with this bit pattern.
+    fn from_bits(self, a: Self::I32) -> Self::F32;
+    /// `x` in every lane.
+    fn splat_i32(self, x: i32) -> Self::I32;
+    /// `a + b`, wrapping.
+    fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `a << BITS`
+    fn shift_left<const BITS: i32>(self, a: Self::I32) -> Self::I32;
+    /// `a >> BITS`, filling with zeros.
+    fn shift_right<const BITS: i32>(self, a: Self::I32) -> Self::I32;
+    /// `a >> BITS`, filling with the sign.
+    fn shift_right_signed<const BITS: i32>(self, a: Self::I32) -> Self::I32;
+    /// `table[index & 15]`
+    fn lookup(self, table: &[f32; 16], index: Self::I32) -> Self::F32;
+}
+
+/// A computation that can run over any lanes: what a [`Level`](crate::Level) dispatches.
+///
+/// `run` must be `#[inline(always)]`, and so must everything between it and the lane operations: the trampoline that
+/// calls it is what carries the target features.
+pub(crate) trait Kernel {
+    type Output;
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}

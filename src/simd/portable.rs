@@ -1,0 +1,143 @@
+//! Four lanes over `wide`, which knows at compile time what the target has: SSE2, NEON, simd128 or plain scalars.
+
+use super::{Kernel, Simd};
+use bytemuck::cast;
+use wide::{f32x4, i32x4, u32x4};
+
+/// The level that every target has; it needs no proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Portable;
+
+impl Portable {
+    /// Runs a kernel compiled for the target's own features.
+    #[inline]
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+}
+
+impl Simd for Portable {
+    const LANES: usize = 4;
+    const FUSED: bool = cfg!(any(
+        all(target_feature = "sse2", target_feature = "fma"),
+        all(target_arch = "aarch64", target_feature = "neon")
+    ));
+    const TILE_ROWS: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
+    type F32 = f32x4;
+    type I32 = i32x4;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> f32x4 {
+        f32x4::splat(x)
+    }
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> f32x4 {
+        f32x4::new([from[0], from[1], from[2], from[3]])
+    }
+    #[inline(always)]
+    fn load_partial(self, from: &[f32]) -> f32x4 {
+        if from.len() >= 4 {
+            return self.load(from);
+        }
+        let mut lanes = [0.0; 4];
+        for (lane, x) in lanes.iter_mut().zip(from) {
+            *lane = *x;
+        }
+        f32x4::new(lanes)
+    }
+    #[inline(always)]
+    fn store(self, v: f32x4, to: &mut [f32]) {
+        to[..4].copy_from_slice(&v.to_array());
+    }
+    #[inline(always)]
+    fn store_partial(self, v: f32x4, to: &mut [f32]) {
+        if to.len() >= 4 {
+            return self.store(v, to);
+        }
+        for (x, lane) in to.iter_mut().zip(v.to_array()) {
+            *x = lane;
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, a: f32x4, b: f32x4) -> f32x4 {
+        a + b
+    }
+    #[inline(always)]
+    fn sub(self, a: f32x4, b: f32x4) -> f32x4 {
+        a - b
+    }
+    #[inline(always)]
+    fn mul(self, a: f32x4, b: f32x4) -> f32x4 {
+        a * b
+    }
+    #[inline(always)]
+    fn div(self, a: f32x4, b: f32x4) -> f32x4 {
+        a / b
+    }
+    #[inline(always)]
+    fn mul_add(self, a: f32x4, b: f32x4, c: f32x4) -> f32x4 {
+        a.mul_add(b, c)
+    }
+    #[inline(always)]
+    fn neg_mul_add(self, a: f32x4, b: f32x4, c: f32x4) -> f32x4 {
+        a.mul_neg_add(b, c)
+    }
+    #[inline(always)]
+    fn sqrt(self, a: f32x4) -> f32x4 {
+        a.sqrt()
+    }
+    #[inline(always)]
+    fn min(self, a: f32x4, b: f32x4) -> f32x4 {
+        self.select_less(a, b, a, b)
+    }
+    #[inline(always)]
+    fn max(self, a: f32x4, b: f32x4) -> f32x4 {
+        self.select_less(b, a, a, b)
+    }
+    #[inline(always)]
+    fn abs(self, a: f32x4) -> f32x4 {
+        a.abs()
+    }
+    #[inline(always)]
+    fn with_sign_of(self, magnitude: f32x4, sign: f32x4) -> f32x4 {
+        magnitude | (sign & f32x4::splat(-0.0))
+    }
+    #[inline(always)]
+    fn select_less(self, a: f32x4, b: f32x4, then: f32x4, otherwise: f32x4) -> f32x4 {
+        a.simd_lt(b).bitselect(then, otherwise)
+    }
+
+    #[inline(always)]
+    fn to_bits(self, a: f32x4) -> i32x4 {
+        cast(a)
+    }
+    #[inline(always)]
+    fn from_bits(self, a: i32x4) -> f32x4 {
+        cast(a)
+    }
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> i32x4 {
+        i32x4::splat(x)
+    }
+    #[inline(always)]
+    fn add_i32(self, a: i32x4, b: i32x4) -> i32x4 {
+        a + b
+    }
+    #[inline(always)]
+    fn shift_left<const BITS: i32>(self, a: i32x4) -> i32x4 {
+        a << BITS
+    }
+    #[inline(always)]
+    fn shift_right<const BITS: i32>(self, a: i32x4) -> i32x4 {
+        cast(cast::<_, u32x4>(a) >> BITS)
+    }
+    #[inline(always)]
+    fn shift_right_signed<const BITS: i32>(self, a: i32x4) -> i32x4 {
+        a >> BITS
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[f32; 16], index: i32x4) -> f32x4 {
+        f32x4::new(index.to_array().map(|i| table[(i & 15) as usize]))
+    }
+}
