@@ -86,18 +86,13 @@ impl Level {
     ///
     /// If there is none, or this CPU does not have it.
     pub fn named(name: &str) -> Result<Level, UnknownLevel> {
-        Level::available()
-            .find(|level| level.name() == name)
-            .ok_or_else(|| UnknownLevel::new(name))
+        Level::available().find(|level| level.name() == name).ok_or_else(|| UnknownLevel::new(name))
     }
 
     /// The levels of this CPU, from the plainest to the best.
     pub fn available() -> impl Iterator<Item = Level> {
         #[cfg(target_arch = "x86_64")]
-        let more = [
-            Avx2::detect().map(Token::Avx2),
-            Avx512::detect().map(Token::Avx512),
-        ];
+        let more = [Avx2::detect().map(Token::Avx2), Avx512::detect().map(Token::Avx512)];
         #[cfg(not(target_arch = "x86_64"))]
         let more: [Option<Token>; 0] = [];
         core::iter::once(Level::PORTABLE).chain(more.into_iter().flatten().map(Level))
@@ -152,7 +147,8 @@ impl Level {
         }
     }
 
-    /// Runs a kernel at this level.
+    /// Runs a kernel at this level. A kernel whose sizes are not const parameters is better run through a function of its
+    /// own that is not generic: then it is compiled once, in this crate, and not anew for every layer of every user.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {

@@ -98,7 +98,13 @@ impl CrossEntropy {
             Reduction::Mean => 1.0 / rows as f64,
         };
         d_logits.reshape(logits.shape());
-        let sum = self.level.run(SoftmaxCrossEntropy { logits, targets, scale: scale as f32, d_logits });
+        let softmax = SoftmaxCrossEntropy {
+            logits: logits.strided(),
+            targets,
+            scale: scale as f32,
+            d_logits: d_logits.rows_mut().as_flattened_mut(),
+        };
+        let sum = softmax.at(self.level);
         Ok((sum * scale) as f32)
     }
 }

@@ -120,7 +120,7 @@ impl Adam {
             let (first_moments, first_rest) = core::mem::take(&mut first).split_at_mut(parameters.len());
             let (second_moments, second_rest) = core::mem::take(&mut second).split_at_mut(parameters.len());
             (first, second) = (first_rest, second_rest);
-            level.run(adam::Adam { factors, parameters, gradients, first_moments, second_moments });
+            adam::Adam { factors, parameters, gradients, first_moments, second_moments }.at(level);
         });
         Ok(())
     }

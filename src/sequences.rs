@@ -122,11 +122,7 @@ impl<'a, R> Sequences<'a, R> {
     }
 
     pub(crate) fn check_shape(&self, what: &'static str, expected: (usize, usize)) -> Result<(), Error> {
-        if self.shape() == expected {
-            Ok(())
-        } else {
-            Err(Error::Shape { what, expected, given: self.shape() })
-        }
+        if self.shape() == expected { Ok(()) } else { Err(Error::Shape { what, expected, given: self.shape() }) }
     }
 
     pub(crate) fn check_steps(&self) -> Result<(), Error> {
@@ -197,13 +193,7 @@ impl<R> SequencesBuf<R> {
     /// The rows as a view.
     #[must_use]
     pub fn view(&self) -> Sequences<'_, R> {
-        Sequences {
-            rows: &self.rows,
-            steps: self.steps,
-            batch: self.batch,
-            sample_stride: self.steps,
-            step_stride: 1,
-        }
+        Sequences { rows: &self.rows, steps: self.steps, batch: self.batch, sample_stride: self.steps, step_stride: 1 }
     }
 
     /// All rows, batch-first.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the constants of elman's f32 tanh and exp from scratch and prints them as Rust (pip install numpy mpmath).
+"""Makes the constants of elman's f32 tanh and exp from scratch: python3 fit.py > src/constants.rs (needs numpy, mpmath).
 
 tanh, for a = |x|: a segment is half a binade, [1, 1.5) [1.5, 2) ..., read off the bits of a; below 3/8 is one segment
 more and the last begins at 8. The low four bits of bits(a) >> 22 number them 11..15, 0..4, and 10 for the first.
@@ -10,8 +10,8 @@ more and the last begins at 8. The low four bits of bits(a) >> 22 number them 11
     tanh(a) = base + d*p             base = a and center = 0 in the first segment
 Centers are chosen so that tanh(center) is almost exactly an f32 (Gal's accurate points): `base` then costs no accuracy.
 In the tail they sit at the right end of the segment: d and with it the noise of p vanish where tanh is flattest, which
-keeps the result monotone. Each fit is a weighted minimax (Lawson's iteration) with one coefficient after another rounded
-to f32, the ones whose rounding hurts most first, and the rest fitted again to make up for it. Deterministic.
+keeps the result monotone. Each fit is a weighted minimax (Lawson's iteration) with one coefficient after another
+rounded to f32, the ones whose rounding hurts most first, and the rest fitted again to make up for it. Deterministic.
 """
 import mpmath as mp
 import numpy as np
@@ -26,8 +26,8 @@ MIDDLES = [0.3125] + [(lo + hi) / 2 for lo, hi in zip(EDGES[1:-2], EDGES[2:-1])]
 
 
 def lawson(target, basis, ridge=0.0, steps=60):
-    """Coefficients that nearly minimize max |target - basis @ c|, and that maximum. A ridge keeps big terms that cancel
-    (s is nearly linear in d, so there are such directions) from trading rounding noise for a smaller fit error."""
+    """Coefficients that nearly minimize max |target - basis @ c|, and that maximum. A ridge can keep big terms
+    that cancel from trading rounding noise for a smaller fit error."""
     scale = np.abs(basis).max(0)
     weight, best = np.ones(len(target)) / len(target), (np.inf, None)
     for _ in range(steps):
@@ -113,7 +113,7 @@ def segment(i):
         target = np.array([float(y - (v if i == 0 else base)) for y, v in zip(exact, a)]) * weight
         basis = np.stack([d * e**n for n in range(7)], 1) * weight[:, None]
         for ridge in [0.0] + [2.0**-n for n in range(36, 18, -2)]:
-            terms = 4 if i == LAST else 7  # four are enough there, all of one sign: no rounding can break monotony
+            terms = 4 if i == LAST else 7  # four are enough there, and with fewer terms no rounding noise breaks monotony
             c, error = fit_rounded(target, basis[:, :terms], ridge)
             c += [0.0] * (7 - terms)
             while i == 0 and np.polyval(c[::-1], -MIDDLES[0]) < 2e-9:  # p(0) > 0: zero keeps its sign
@@ -125,7 +125,8 @@ def segment(i):
                     best = cost, error, worst, dips, ridge, center, base, c
     _, error, worst, dips, ridge, center, base, c = best
     miss = float(abs(mp.tanh(center) - base)) / ulp(max(base * (1 - 1e-9), 1e-9))
-    print(f"// [{lo:.4f}, {hi:.4f}): fit {error:.4f} ulp, base off by {miss:.5f}, trial {worst:.3f} ulp, {dips:.2g} steps down expected, ridge {ridge:.1g}")
+    print(f"// [{lo:.4f}, {hi:.4f}): fit {error:.4f} ulp, base off by {miss:.5f}, trial {worst:.3f} ulp, "
+          f"{dips:.2g} steps down expected, ridge {ridge:.1g}")
     return [center, base] + c
 
 
@@ -148,7 +149,7 @@ def exp_constants():
     """e^r = 1 + (r + r*r*q(r)), 3/4 <= e^r <= 3/2; ln 2 = HI + LO, HI short enough that n*HI is exact for |n| < 2^9."""
     ln2 = mp.log(2)
     hi = float(mp.nint(ln2 * 2**15)) / 2**15
-    lo, hi_r = -0.418 * float(ln2), 0.590 * float(ln2)
+    lo, hi_r = -0.2878, 0.4057
     r = (lo + hi_r) / 2 + (hi_r - lo) / 2 * np.cos(np.pi * (np.arange(400) + 0.5) / 400)
     target = np.array([float(mp.exp(v) - 1 - v) for v in r])
     weight = 1 / ulp(np.exp(r))
@@ -159,5 +160,6 @@ def exp_constants():
 
 
 if __name__ == "__main__":
+    print("// Made by fit.py. Tables are indexed by the low four bits of bits(a) >> 22; slots 5 to 9 are never used.")
     tanh_tables()
     exp_constants()

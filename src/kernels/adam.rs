@@ -1,5 +1,6 @@
 //! One step of Adam over one tensor.
 
+use crate::Level;
 use crate::simd::{Kernel, Simd};
 
 /// The factors of one step, rounded to single precision once, where PyTorch rounds them.
@@ -26,6 +27,13 @@ pub(crate) struct Adam<'a> {
     pub(crate) gradients: &'a [f32],
     pub(crate) first_moments: &'a mut [f32],
     pub(crate) second_moments: &'a mut [f32],
+}
+
+impl Adam<'_> {
+    #[inline(never)]
+    pub(crate) fn at(self, level: Level) {
+        level.run(self);
+    }
 }
 
 impl Kernel for Adam<'_> {

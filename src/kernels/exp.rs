@@ -1,6 +1,47 @@
-//! placeholder
+//! The exponential function of the softmax: at most 0.96 ulp (0.76 for denormal results), monotone.
+//!
+//! `exp(x) = 2^n e^r` with `n` an integer and `r` in `log(3/4) .. log(3/2)`, where the last additions round least; `e^r` by
+//! a polynomial, `2^n` as two factors, so that denormal results are rounded once. `scripts/elementary` makes the
+//! constants and sweeps all 2^32 inputs.
+
 use crate::simd::Simd;
+
+/// `(e^r - 1 - r) / r^2`
+const Q: [f32; 5] = [
+    f32::from_bits(0x3f00_0003),
+    f32::from_bits(0x3e2a_aa6d),
+    f32::from_bits(0x3d2a_a21a),
+    f32::from_bits(0x3c08_f7ee),
+    f32::from_bits(0x3abf_e345),
+];
+const LOG2_E: f32 = f32::from_bits(0x3fb8_aa3b);
+/// ln 2 in two parts; a product of the first with an integer below 2^9 is exact.
+const LN_2_HIGH: f32 = f32::from_bits(0x3f31_7200);
+const LN_2_LOW: f32 = f32::from_bits(0x35bf_be8e);
+/// 1.5 * 2^23: adding it rounds to an integer, which stands in the low bits.
+const TO_INTEGER: f32 = 12_582_912.0;
+/// 1.5 * 2^10: adding it rounds to a multiple of 2^-13.
+const TO_FRACTION: f32 = 1536.0;
+/// log2(4/3) in multiples of 2^-13: where the reduced range is cut.
+const CUT: f32 = 3399.0 / 8192.0;
+
+/// `exp(x)`: exactly 1 at zero, 0 from -104 down, infinite from 88.73 up, NaN stays NaN.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
-    let mut a=[0.0f32;16]; s.store_partial(x,&mut a[..S::LANES]); for v in a.iter_mut() {*v=libm::expf(*v);} s.load(&a)
+    // Bounds go first: minimum and maximum give back their second operand where that is NaN.
+    let x = s.min(s.splat(89.0), s.max(s.splat(-104.0), x));
+    let n_bits = s.to_bits(s.mul_add(x, s.splat(LOG2_E), s.splat(TO_FRACTION + CUT)));
+    let n_bits = s.and(n_bits, s.splat_i32(!8191));
+    let n = s.sub(s.from_bits(n_bits), s.splat(TO_FRACTION));
+    let half = s.shift_left::<23>(s.to_bits(s.mul_add(n, s.splat(0.5), s.splat(TO_INTEGER))));
+    let one = s.splat_i32(1f32.to_bits() as i32);
+    let scale_1 = s.from_bits(s.add_i32(half, one));
+    let scale_2 = s.from_bits(s.add_i32(s.sub_i32(s.shift_left::<10>(n_bits), half), one));
+    let r = s.mul_add(n, s.splat(-LN_2_LOW), s.mul_add(n, s.splat(-LN_2_HIGH), x));
+    let r2 = s.mul(r, r);
+    let low = s.mul_add(s.splat(Q[2]), r, s.splat(Q[1]));
+    let high = s.mul_add(s.splat(Q[4]), r, s.splat(Q[3]));
+    let q = s.mul_add(r, s.mul_add(r2, high, low), s.splat(Q[0]));
+    let v = s.mul_add(r2, q, r);
+    s.mul(s.mul_add(v, scale_1, scale_1), scale_2)
 }

@@ -91,15 +91,7 @@ fn vectors<S: Simd, F: Finish, const P: usize, const C: usize, const K: usize, c
 
 /// `P` vectors of outputs from `first` on, `C` chains each; `PARTIAL` if they reach beyond the last output.
 #[inline(always)]
-fn panel<
-    S: Simd,
-    F: Finish,
-    const P: usize,
-    const C: usize,
-    const PARTIAL: bool,
-    const K: usize,
-    const N: usize,
->(
+fn panel<S: Simd, F: Finish, const P: usize, const C: usize, const PARTIAL: bool, const K: usize, const N: usize>(
     s: S,
     weight: &[[f32; N]; K],
     x: &[f32; K],
@@ -160,11 +152,7 @@ fn add_term<S: Simd, const P: usize, const PARTIAL: bool, const K: usize, const 
 
 #[inline(always)]
 fn load<S: Simd, const PARTIAL: bool>(s: S, from: &[f32]) -> S::F32 {
-    if PARTIAL {
-        s.load_partial(from)
-    } else {
-        s.load(from)
-    }
+    if PARTIAL { s.load_partial(from) } else { s.load(from) }
 }
 
 /// `out[k] = sum over n of weight[k][n] * d[n]`, the product with the transpose, in the canonical order.

@@ -81,20 +81,9 @@ impl Panels {
         });
     }
 
-    fn pack_with(
-        &mut self,
-        lanes: usize,
-        rows: usize,
-        columns: usize,
-        mut fill: impl FnMut(&mut [f32], usize, usize),
-    ) {
+    fn pack_with(&mut self, lanes: usize, rows: usize, columns: usize, mut fill: impl FnMut(&mut [f32], usize, usize)) {
         let padded_columns = columns.next_multiple_of(lanes);
-        *self = Panels {
-            data: core::mem::take(&mut self.data),
-            rows,
-            columns,
-            padded_columns,
-        };
+        *self = Panels { data: core::mem::take(&mut self.data), rows, columns, padded_columns };
         let data = self.data.get(rows * padded_columns);
         let mut first = 0;
         while first < padded_columns {
@@ -153,11 +142,7 @@ impl<'a> Iterator for PanelIter<'a> {
         if self.next == count {
             return None;
         }
-        let index = if self.from_the_right {
-            count - 1 - self.next
-        } else {
-            self.next
-        };
+        let index = if self.from_the_right { count - 1 - self.next } else { self.next };
         self.next += 1;
         let first = index * self.width;
         let width = self.width.min(self.padded_columns - first);

@@ -2,11 +2,13 @@
 //!
 //! Everything inside is batch-first: row `(b, t)` of `[samples][steps][hidden]`.
 
-use super::matvec::{self, Finish, Linear, Tanh};
+use super::matvec::{self, Tanh};
 use super::pack::{Panels, Scratch};
 use super::tile::{self, Rows};
 use super::weight_gradient::{self, Source};
+use crate::Level;
 use crate::simd::{Kernel, Simd};
+use core::ops::Range;
 
 /// Steps that are projected, differentiated and summed into the weight gradients together, while they are in cache.
 pub(crate) const STEPS_PER_BLOCK: usize = 16;
@@ -55,43 +57,65 @@ pub(crate) struct PackedCell {
     pub(crate) bias: Scratch,
 }
 
-/// Grid axes of a block of `samples` x `steps` rows: the tile runs along the one that fills it.
-#[inline(always)]
-fn steps_are_inner(samples: usize, steps: usize) -> bool {
-    steps >= samples || steps >= 8
-}
-
-/// `out(b, t) = finish(init + W x(b, t))` over a block of rows. The rows of `out` are `[samples][out_steps][columns]`.
-pub(crate) struct Projection<'a, F> {
+/// `out(b, t) = bias + W x(b, t)` over a block of rows.
+pub(crate) struct Projection<'a> {
+    pub(crate) panels: &'a Panels,
     pub(crate) input: Strided<'a>,
-    /// What the sums start from: one row for all, or nothing.
+    /// What the sums start from; nothing is zero.
     pub(crate) bias: Option<&'a [f32]>,
+    /// `[samples][out_steps][columns]`
     pub(crate) out: &'a mut [f32],
     pub(crate) out_steps: usize,
-    pub(crate) columns: usize,
-    pub(crate) first_step: usize,
-    pub(crate) finish: F,
-    /// Whether the inner axis of the grid is time.
-    pub(crate) by_steps: bool,
+    pub(crate) samples: usize,
+    /// The steps that are projected.
+    pub(crate) steps: Range<usize>,
 }
 
-impl<F> Projection<'_, F> {
+impl Projection<'_> {
+    #[inline(never)]
+    pub(crate) fn at(self, level: Level) {
+        level.run(self);
+    }
+}
+
+impl Kernel for Projection<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (samples, steps) = (self.samples, self.steps.len());
+        // The tile runs along the axis that fills it.
+        let by_steps = steps >= samples || steps >= 8;
+        let grid = if by_steps { (samples, steps) } else { (steps, samples) };
+        let panels = self.panels;
+        tile::multiply(s, panels, false, grid, &mut Projected { projection: self, by_steps });
+    }
+}
+
+/// The rows of a [`Projection`].
+struct Projected<'a> {
+    projection: Projection<'a>,
+    /// Whether the inner axis of the grid is time.
+    by_steps: bool,
+}
+
+impl Projected<'_> {
     #[inline(always)]
     fn position(&self, outer: usize, inner: usize) -> (usize, usize) {
         let (sample, step) = if self.by_steps { (outer, inner) } else { (inner, outer) };
-        (sample, self.first_step + step)
+        (sample, self.projection.steps.start + step)
     }
 }
 
-impl<F: Finish> Rows for Projection<'_, F> {
+impl Rows for Projected<'_> {
     #[inline(always)]
     fn input(&self, outer: usize, inner: usize) -> &[f32] {
         let (sample, step) = self.position(outer, inner);
-        self.input.row(sample, step)
+        self.projection.input.row(sample, step)
     }
     #[inline(always)]
     fn init<S: Simd>(&self, s: S, _: usize, _: usize, first: usize) -> S::F32 {
-        match self.bias {
+        match self.projection.bias {
             Some(bias) => s.load_partial(&bias[first..]),
             None => s.splat(0.0),
         }
@@ -99,83 +123,81 @@ impl<F: Finish> Rows for Projection<'_, F> {
     #[inline(always)]
     fn finish<S: Simd>(&mut self, s: S, outer: usize, inner: usize, first: usize, sum: S::F32) {
         let (sample, step) = self.position(outer, inner);
-        let row = &mut self.out[(sample * self.out_steps + step) * self.columns..][..self.columns];
-        s.store_partial(self.finish.finish(s, sum), &mut row[first..]);
+        let Projection { out, out_steps, panels, .. } = &mut self.projection;
+        let columns = panels.columns();
+        let row = &mut out[(sample * *out_steps + step) * columns..][..columns];
+        s.store_partial(sum, &mut row[first..]);
     }
 }
 
-/// Projects a block of steps of all samples.
-#[inline(always)]
-pub(crate) fn project<S: Simd, F: Finish>(
-    s: S,
-    panels: &Panels,
-    samples: usize,
-    steps: usize,
-    mut projection: Projection<'_, F>,
-) {
-    projection.by_steps = steps_are_inner(samples, steps);
-    let grid = if projection.by_steps { (samples, steps) } else { (steps, samples) };
-    tile::multiply(s, panels, false, grid, &mut projection);
-}
-
-/// Forward of one layer over the samples of one thread:
+/// Forward of one layer over the samples of one thread, tile by tile:
 /// `h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)` (Elman 1990).
-pub(crate) struct Forward<'a, const HID: usize> {
+pub(crate) struct Forward<'a> {
     pub(crate) input: Strided<'a>,
     /// One row a sample.
     pub(crate) initial: Strided<'a>,
     pub(crate) packed: &'a PackedCell,
-    pub(crate) weight_hh: &'a [[f32; HID]; HID],
-    /// `[samples][steps][HID]`
-    pub(crate) out: &'a mut [[f32; HID]],
+    /// `[samples][steps][hidden]`
+    pub(crate) out: &'a mut [f32],
+    pub(crate) samples: usize,
     pub(crate) steps: usize,
 }
 
-impl<const HID: usize> Kernel for Forward<'_, HID> {
+impl Forward<'_> {
+    #[inline(never)]
+    pub(crate) fn at(self, level: Level) {
+        level.run(self);
+    }
+}
+
+impl Kernel for Forward<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Forward { input, initial, packed, weight_hh, out, steps } = self;
-        let samples = out.len() / steps;
+        let Forward { input, initial, packed, out, samples, steps } = self;
+        let hidden = packed.recurrent.columns();
         let mut start = 0;
         while start < steps {
             let end = steps.min(start + STEPS_PER_BLOCK);
             let projection = Projection {
+                panels: &packed.input,
                 input,
-                bias: Some(packed.bias.as_slice(HID)),
-                out: out.as_flattened_mut(),
+                bias: Some(packed.bias.as_slice(hidden)),
+                out,
                 out_steps: steps,
-                columns: HID,
-                first_step: start,
-                finish: Linear,
-                by_steps: true,
+                samples,
+                steps: start..end,
             };
-            project(s, &packed.input, samples, end - start, projection);
-            if samples < SAMPLES_FOR_TILES {
-                for b in 0..samples {
-                    let states = &mut out[b * steps..][..steps];
-                    for t in start..end {
-                        let (before, now) = states.split_at_mut(t);
-                        match before.last() {
-                            Some(h) => matvec::matvec(s, weight_hh, h, &mut now[0], Tanh),
-                            None => {
-                                let mut h = [0.0; HID];
-                                h.copy_from_slice(initial.row(b, 0));
-                                matvec::matvec(s, weight_hh, &h, &mut now[0], Tanh);
-                            }
-                        }
-                    }
-                }
-            } else {
-                for step in start..end {
-                    let mut rows =
-                        Recurrent { initial, states: out.as_flattened_mut(), steps, step, hidden: HID };
-                    // Alternating direction: what the last step left in L1 is used first.
-                    tile::multiply(s, &packed.recurrent, step % 2 == 1, (1, samples), &mut rows);
-                }
+            projection.run(s);
+            for step in start..end {
+                let mut rows = Recurrent { initial, states: out, steps, step, hidden };
+                // Alternating direction: what the last step left in L1 is used first.
+                tile::multiply(s, &packed.recurrent, step % 2 == 1, (1, samples), &mut rows);
             }
             start = end;
+        }
+    }
+}
+
+/// Steps of one sample alone, several chains of each sum at once: `h_t = tanh(z_t + W_hh h_{t-1})`, in place.
+pub(crate) struct OneSample<'a, const HID: usize> {
+    pub(crate) weight_hh: &'a [[f32; HID]; HID],
+    /// The state before the first step.
+    pub(crate) before: &'a [f32; HID],
+    /// On entry the projected inputs, on exit the hidden states.
+    pub(crate) states: &'a mut [[f32; HID]],
+}
+
+impl<const HID: usize> Kernel for OneSample<'_, HID> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut before = self.before;
+        for state in self.states {
+            matvec::matvec(s, self.weight_hh, before, state, Tanh);
+            before = state;
         }
     }
 }
@@ -241,6 +263,13 @@ pub(crate) struct Backward<'a> {
     pub(crate) d_bias: &'a mut [f32],
 }
 
+impl Backward<'_> {
+    #[inline(never)]
+    pub(crate) fn at(self, level: Level) {
+        level.run(self);
+    }
+}
+
 impl Kernel for Backward<'_> {
     type Output = ();
 
@@ -280,16 +309,15 @@ impl Kernel for Backward<'_> {
             weight_gradient::add_rows(s, &d_sum_rows, grid, self.d_bias);
             if !d_input.is_empty() {
                 let projection = Projection {
+                    panels: &packed.input,
                     input: d_sum_rows,
                     bias: None,
                     out: &mut d_input[start * input.width..],
                     out_steps: steps,
-                    columns: input.width,
-                    first_step: 0,
-                    finish: Linear,
-                    by_steps: true,
+                    samples,
+                    steps: 0..end - start,
                 };
-                project(s, &packed.input, samples, end - start, projection);
+                projection.run(s);
             }
             for rows in d_sums.chunks_exact_mut(slots * hidden) {
                 rows.copy_within(..hidden, STEPS_PER_BLOCK * hidden);
@@ -298,16 +326,15 @@ impl Kernel for Backward<'_> {
         }
         // The gradient of the initial state: W_hh^T dz_0.
         let projection = Projection {
+            panels: &packed.recurrent,
             input: Strided { data: d_sums, width: hidden, sample_stride: slots, step_stride: 1 },
             bias: None,
             out: self.d_initial,
             out_steps: 1,
-            columns: hidden,
-            first_step: 0,
-            finish: Linear,
-            by_steps: true,
+            samples,
+            steps: 0..1,
         };
-        project(s, &packed.recurrent, samples, 1, projection);
+        projection.run(s);
     }
 }
 

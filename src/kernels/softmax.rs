@@ -1,36 +1,50 @@
 //! Softmax cross-entropy and its gradient, row by row.
 
 use super::exp::exp;
-use crate::sequences::{Sequences, SequencesBuf};
+use super::recurrence::Strided;
+use crate::Level;
+use crate::sequences::Sequences;
 use crate::simd::{Kernel, Simd};
 
 /// Lanes of the partial sums of a row, whatever the lanes of the vectors: what makes the sum the same at every level.
 const PARTIAL_SUMS: usize = 16;
 
 /// `loss = log(sum exp(x - max)) - (x[target] - max)`, `d = (softmax - onehot) * scale`; returns the sum of the losses.
-pub(crate) struct SoftmaxCrossEntropy<'a, const C: usize> {
-    pub(crate) logits: Sequences<'a, [f32; C]>,
+pub(crate) struct SoftmaxCrossEntropy<'a> {
+    pub(crate) logits: Strided<'a>,
+    /// Below `logits.width`.
     pub(crate) targets: Sequences<'a, usize>,
     pub(crate) scale: f32,
-    pub(crate) d_logits: &'a mut SequencesBuf<[f32; C]>,
+    /// Batch-first.
+    pub(crate) d_logits: &'a mut [f32],
 }
 
-impl<const C: usize> Kernel for SoftmaxCrossEntropy<'_, C> {
+impl SoftmaxCrossEntropy<'_> {
+    #[inline(never)]
+    pub(crate) fn at(self, level: Level) -> f64 {
+        level.run(self)
+    }
+}
+
+impl Kernel for SoftmaxCrossEntropy<'_> {
     type Output = f64;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f64 {
         let mut total = 0.0;
-        let rows = self.logits.iter().zip(self.targets.iter()).zip(self.d_logits.rows_mut());
-        for ((logits, target), d_logits) in rows {
-            let largest = largest(logits);
-            let sum = exponentials(s, logits, largest, d_logits);
-            total += libm::log(f64::from(sum)) - (f64::from(logits[*target]) - f64::from(largest));
-            let factor = s.splat(self.scale / sum);
-            for chunk in d_logits.chunks_mut(S::LANES) {
-                s.store_partial(s.mul(s.load_partial(chunk), factor), chunk);
+        let mut d_rows = self.d_logits.chunks_exact_mut(self.logits.width);
+        for sample in 0..self.targets.batch() {
+            for (step, d_logits) in (0..self.targets.steps()).zip(&mut d_rows) {
+                let (logits, target) = (self.logits.row(sample, step), *self.targets.row(sample, step));
+                let largest = largest(logits);
+                let sum = exponentials(s, logits, largest, d_logits);
+                total += libm::log(f64::from(sum)) - (f64::from(logits[target]) - f64::from(largest));
+                let factor = s.splat(self.scale / sum);
+                for chunk in d_logits.chunks_mut(S::LANES) {
+                    s.store_partial(s.mul(s.load_partial(chunk), factor), chunk);
+                }
+                d_logits[target] -= self.scale;
             }
-            d_logits[*target] -= self.scale;
         }
         total
     }

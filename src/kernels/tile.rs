@@ -159,11 +159,7 @@ fn add_chain<S: Simd, const M: usize, const V: usize>(
 
 /// `a += b`
 #[inline(always)]
-fn add_tiles<S: Simd, const M: usize, const V: usize>(
-    s: S,
-    a: &mut [[S::F32; V]; M],
-    b: &[[S::F32; V]; M],
-) {
+fn add_tiles<S: Simd, const M: usize, const V: usize>(s: S, a: &mut [[S::F32; V]; M], b: &[[S::F32; V]; M]) {
     for (a, b) in a.iter_mut().zip(b) {
         for (a, b) in a.iter_mut().zip(b) {
             *a = s.add(*a, *b);

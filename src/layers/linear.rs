@@ -133,7 +133,7 @@ mod over_sequences {
     use super::*;
     use crate::batch::{self, Divide, GroupGradients, SAMPLES_PER_GROUP};
     use crate::kernels::pack::Panels;
-    use crate::kernels::recurrence::{Projection, STEPS_PER_BLOCK, Strided, project};
+    use crate::kernels::recurrence::{Projection, STEPS_PER_BLOCK, Strided};
     use crate::kernels::weight_gradient;
     use crate::model::{Layer, Parameters, Run, impl_parameters};
     use crate::sequences::{Sequences, SequencesBuf};
@@ -168,14 +168,16 @@ mod over_sequences {
             input.check_steps()?;
             cache.output.reshape(input.shape());
             cache.packed.pack(run.level.lanes(), self.weight.as_flattened(), OUT);
-            let work = Forward {
-                level: run.level,
+            let projection = Projection {
+                panels: &cache.packed,
                 input: input.strided(),
-                packed: &cache.packed,
-                bias: &self.bias,
-                steps: input.steps(),
-                out: cache.output.rows_mut(),
+                bias: Some(&self.bias),
+                out: cache.output.rows_mut().as_flattened_mut(),
+                out_steps: input.steps(),
+                samples: input.batch(),
+                steps: 0..input.steps(),
             };
+            let work = Forward { level: run.level, projection };
             batch::run_shared(work, 2 * input.steps() * input.batch() * IN * OUT);
             Ok(())
         }
@@ -216,7 +218,7 @@ mod over_sequences {
                 d_output: d_output.strided(),
                 packed: &cache.packed_transpose,
                 d_input: cache.d_input.rows_mut(),
-                groups: GroupGradients::new(gradients, &mut cache.group_gradients),
+                gradients: GroupGradients::new(gradients, &mut cache.group_gradients),
             };
             batch::run_pieces(work, 4 * input.steps() * input.batch() * IN * OUT);
             for group in &cache.group_gradients {
@@ -234,54 +236,39 @@ mod over_sequences {
         }
     }
 
-    /// `y(b, t) = W x(b, t) + b` for the samples of one thread.
-    struct Forward<'a, const OUT: usize> {
+    /// `y(b, t) = W x(b, t) + b` over samples.
+    struct Forward<'a> {
         level: Level,
-        input: Strided<'a>,
-        packed: &'a Panels,
-        bias: &'a [f32; OUT],
-        steps: usize,
-        out: &'a mut [[f32; OUT]],
+        projection: Projection<'a>,
     }
 
-    impl<const OUT: usize> Divide for Forward<'_, OUT> {
+    impl Divide for Forward<'_> {
         fn pieces(&self) -> usize {
-            (self.out.len() / self.steps).div_ceil(SAMPLES_PER_GROUP)
+            self.projection.samples.div_ceil(SAMPLES_PER_GROUP)
         }
 
         fn split(self, pieces: usize) -> (Self, Self) {
+            let Forward { level, projection } = self;
             let samples = pieces * SAMPLES_PER_GROUP;
-            let (first, second) = self.out.split_at_mut(samples * self.steps);
-            let input = self.input.from_sample(samples);
-            (Self { out: first, ..self }, Self { out: second, input, ..self })
+            let numbers = samples * projection.out_steps * projection.panels.columns();
+            let (out, out_rest) = projection.out.split_at_mut(numbers);
+            let rest = Projection {
+                samples: projection.samples - samples,
+                input: projection.input.from_sample(samples),
+                out: out_rest,
+                steps: projection.steps.clone(),
+                ..projection
+            };
+            let first = Projection { samples, out, ..projection };
+            (Forward { level, projection: first }, Forward { level, projection: rest })
         }
 
         fn run(self) {
-            self.level.run(self);
+            self.projection.at(self.level);
         }
     }
 
-    impl<const OUT: usize> Kernel for Forward<'_, OUT> {
-        type Output = ();
-
-        #[inline(always)]
-        fn run<S: Simd>(self, s: S) {
-            let samples = self.out.len() / self.steps;
-            let projection = Projection {
-                input: self.input,
-                bias: Some(self.bias),
-                out: self.out.as_flattened_mut(),
-                out_steps: self.steps,
-                columns: OUT,
-                first_step: 0,
-                finish: matvec::Linear,
-                by_steps: true,
-            };
-            project(s, self.packed, samples, self.steps, projection);
-        }
-    }
-
-    /// `dW += x dy^T`, `db += dy`, `dx = W^T dy` for groups of samples.
+    /// A backward over groups of samples.
     struct Backward<'a, const IN: usize, const OUT: usize> {
         run: Run,
         samples: usize,
@@ -290,7 +277,7 @@ mod over_sequences {
         d_output: Strided<'a>,
         packed: &'a Panels,
         d_input: &'a mut [[f32; IN]],
-        groups: GroupGradients<'a, Linear<IN, OUT>>,
+        gradients: GroupGradients<'a, Linear<IN, OUT>>,
     }
 
     impl<const IN: usize, const OUT: usize> Divide for Backward<'_, IN, OUT> {
@@ -301,56 +288,81 @@ mod over_sequences {
         fn split(self, pieces: usize) -> (Self, Self) {
             let samples = pieces * SAMPLES_PER_GROUP;
             let rows = if self.run.d_input { samples * self.steps } else { 0 };
-            let (d_input_first, d_input_second) = self.d_input.split_at_mut(rows);
-            let (groups_first, groups_second) = self.groups.split(pieces);
+            let (d_input, d_input_rest) = self.d_input.split_at_mut(rows);
+            let (gradients, gradients_rest) = self.gradients.split(pieces);
             (
-                Self { samples, d_input: d_input_first, groups: groups_first, ..self },
+                Self { samples, d_input, gradients, ..self },
                 Self {
                     samples: self.samples - samples,
                     input: self.input.from_sample(samples),
                     d_output: self.d_output.from_sample(samples),
-                    d_input: d_input_second,
-                    groups: groups_second,
+                    d_input: d_input_rest,
+                    gradients: gradients_rest,
                     ..self
                 },
             )
         }
 
         fn run(self) {
-            if self.samples > 0 {
-                self.run.level.run(self);
+            let Self { run, samples, steps, input, d_output, packed, .. } = self;
+            if samples == 0 {
+                return;
             }
-        }
-    }
-
-    impl<const IN: usize, const OUT: usize> Kernel for Backward<'_, IN, OUT> {
-        type Output = ();
-
-        #[inline(always)]
-        fn run<S: Simd>(self, s: S) {
-            let Backward { samples, steps, input, d_output, .. } = self;
-            let gradients = self.groups.only();
-            let mut start = 0;
-            while start < steps {
-                let end = steps.min(start + STEPS_PER_BLOCK);
-                let grid = (samples, end - start);
-                let (x, d_y) = (input.from_step(start), d_output.from_step(start));
-                weight_gradient::add_outer_products(s, &x, &d_y, grid, gradients.weight.as_flattened_mut(), OUT);
-                weight_gradient::add_rows(s, &d_y, grid, &mut gradients.bias);
-                start = end;
-            }
-            if self.run.d_input {
+            let gradients = self.gradients.only();
+            let parameter_gradients = ParameterGradients {
+                input,
+                d_output,
+                samples,
+                steps,
+                d_weight: gradients.weight.as_flattened_mut(),
+                d_bias: &mut gradients.bias,
+            };
+            parameter_gradients.at(run.level);
+            if run.d_input {
                 let projection = Projection {
+                    panels: packed,
                     input: d_output,
                     bias: None,
                     out: self.d_input.as_flattened_mut(),
                     out_steps: steps,
-                    columns: IN,
-                    first_step: 0,
-                    finish: matvec::Linear,
-                    by_steps: true,
+                    samples,
+                    steps: 0..steps,
                 };
-                project(s, self.packed, samples, steps, projection);
+                projection.at(run.level);
+            }
+        }
+    }
+
+    /// `dW += x dy^T`, `db += dy`
+    struct ParameterGradients<'a> {
+        input: Strided<'a>,
+        d_output: Strided<'a>,
+        samples: usize,
+        steps: usize,
+        d_weight: &'a mut [f32],
+        d_bias: &'a mut [f32],
+    }
+
+    impl ParameterGradients<'_> {
+        #[inline(never)]
+        fn at(self, level: Level) {
+            level.run(self);
+        }
+    }
+
+    impl Kernel for ParameterGradients<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let mut start = 0;
+            while start < self.steps {
+                let end = self.steps.min(start + STEPS_PER_BLOCK);
+                let grid = (self.samples, end - start);
+                let (x, d_y) = (self.input.from_step(start), self.d_output.from_step(start));
+                weight_gradient::add_outer_products(s, &x, &d_y, grid, self.d_weight, self.d_bias.len());
+                weight_gradient::add_rows(s, &d_y, grid, self.d_bias);
+                start = end;
             }
         }
     }

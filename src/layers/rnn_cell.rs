@@ -289,8 +289,11 @@ impl<const IN: usize, const HID: usize> Kernel for StepBackward<'_, IN, HID> {
 pub(super) mod over_sequences {
     use super::*;
     use crate::batch::{self, Divide, GroupGradients, SAMPLES_PER_GROUP};
-    use crate::kernels::recurrence::{Backward, Forward, PackedCell, PackedTranspose, Strided};
     use crate::kernels::pack::Scratch;
+    use crate::kernels::recurrence::{
+        Backward, Forward, OneSample, PackedCell, PackedTranspose, Projection, SAMPLES_FOR_TILES, STEPS_PER_BLOCK,
+        Strided,
+    };
     use crate::model::{Layer, Parameters, Run, impl_parameters};
     use crate::sequences::{Sequences, SequencesBuf};
     use alloc::boxed::Box;
@@ -360,16 +363,14 @@ pub(super) mod over_sequences {
             for ((to, a), b) in cache.packed.bias.get(HID).iter_mut().zip(&self.bias_ih).zip(&self.bias_hh) {
                 *to = a + b;
             }
-            let work = Shared {
+            let work = ForwardSamples {
                 level: run.level,
-                forward: Forward {
-                    input: input.strided(),
-                    initial: rows_of_samples(&cache.initial),
-                    packed: &cache.packed,
-                    weight_hh: &self.weight_hh,
-                    out: cache.output.rows_mut(),
-                    steps,
-                },
+                cell: self,
+                packed: &cache.packed,
+                input: input.strided(),
+                initial: &cache.initial,
+                out: cache.output.rows_mut(),
+                steps,
             };
             batch::run_shared(work, 2 * steps * samples * HID * (IN + HID));
             cache.last.clear();
@@ -476,31 +477,57 @@ pub(super) mod over_sequences {
         }
     }
 
-    /// A forward whose samples are shared by the threads.
-    struct Shared<'a, const HID: usize> {
+    /// A forward over samples.
+    struct ForwardSamples<'a, const IN: usize, const HID: usize> {
         level: Level,
-        forward: Forward<'a, HID>,
+        cell: &'a RnnCell<IN, HID>,
+        packed: &'a PackedCell,
+        input: Strided<'a>,
+        initial: &'a [[f32; HID]],
+        /// `[samples][steps]`
+        out: &'a mut [[f32; HID]],
+        steps: usize,
     }
 
-    impl<const HID: usize> Divide for Shared<'_, HID> {
+    impl<const IN: usize, const HID: usize> Divide for ForwardSamples<'_, IN, HID> {
         fn pieces(&self) -> usize {
-            (self.forward.out.len() / self.forward.steps).div_ceil(SAMPLES_PER_GROUP)
+            self.initial.len().div_ceil(SAMPLES_PER_GROUP)
         }
 
         fn split(self, pieces: usize) -> (Self, Self) {
-            let Shared { level, forward } = self;
             let samples = pieces * SAMPLES_PER_GROUP;
-            let (first, second) = forward.out.split_at_mut(samples * forward.steps);
-            let (input, initial) = (forward.input.from_sample(samples), forward.initial.from_sample(samples));
-            (
-                Shared { level, forward: Forward { out: first, ..forward } },
-                Shared { level, forward: Forward { out: second, input, initial, ..forward } },
-            )
+            let (out, out_rest) = self.out.split_at_mut(samples * self.steps);
+            let (initial, initial_rest) = self.initial.split_at(samples);
+            let input = self.input.from_sample(samples);
+            (Self { out, initial, ..self }, Self { out: out_rest, initial: initial_rest, input, ..self })
         }
 
         fn run(self) {
-            if !self.forward.out.is_empty() {
-                self.level.run(self.forward);
+            let Self { level, cell, packed, input, initial, out, steps } = self;
+            let samples = initial.len();
+            if samples >= SAMPLES_FOR_TILES {
+                let initial = rows_of_samples(initial);
+                return Forward { input, initial, packed, out: out.as_flattened_mut(), samples, steps }.at(level);
+            }
+            for (sample, (out, initial)) in out.chunks_exact_mut(steps).zip(initial).enumerate() {
+                let mut start = 0;
+                while start < steps {
+                    let end = steps.min(start + STEPS_PER_BLOCK);
+                    let projection = Projection {
+                        panels: &packed.input,
+                        input: input.from_sample(sample),
+                        bias: Some(packed.bias.as_slice(HID)),
+                        out: out.as_flattened_mut(),
+                        out_steps: steps,
+                        samples: 1,
+                        steps: start..end,
+                    };
+                    projection.at(level);
+                    let (done, states) = out[..end].split_at_mut(start);
+                    let before = done.last().unwrap_or(initial);
+                    level.run_narrow(HID, OneSample { weight_hh: &cell.weight_hh, before, states });
+                    start = end;
+                }
             }
         }
     }
@@ -557,7 +584,7 @@ pub(super) mod over_sequences {
                 return;
             }
             let gradients = self.gradients.only();
-            self.run.level.run(Backward {
+            let backward = Backward {
                 hidden: HID,
                 samples: self.samples,
                 steps: self.steps,
@@ -573,7 +600,8 @@ pub(super) mod over_sequences {
                 d_weight_ih: gradients.weight_ih.as_flattened_mut(),
                 d_weight_hh: gradients.weight_hh.as_flattened_mut(),
                 d_bias: &mut gradients.bias_ih,
-            });
+            };
+            backward.at(self.run.level);
         }
     }
 }

@@ -12,8 +12,7 @@ impl Avx2 {
     #[inline]
     pub(crate) fn detect() -> Option<Self> {
         #[cfg(feature = "std")]
-        let found =
-            std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
+        let found = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
         #[cfg(not(feature = "std"))]
         let found = cfg!(all(target_feature = "avx2", target_feature = "fma"));
         found.then_some(Self(()))
@@ -127,24 +126,9 @@ impl Simd for Avx2 {
         unsafe { _mm256_max_ps(a, b) }
     }
     #[inline(always)]
-    fn abs(self, a: __m256) -> __m256 {
-        // SAFETY: registers alone; the token proves the feature.
-        unsafe { _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(i32::MAX))) }
-    }
-    #[inline(always)]
-    fn with_sign_of(self, magnitude: __m256, sign: __m256) -> __m256 {
-        // SAFETY: registers alone; the token proves the feature.
-        unsafe {
-            let mask = _mm256_castsi256_ps(_mm256_set1_epi32(i32::MIN));
-            _mm256_or_ps(magnitude, _mm256_and_ps(sign, mask))
-        }
-    }
-    #[inline(always)]
     fn select_less(self, a: __m256, b: __m256, then: __m256, otherwise: __m256) -> __m256 {
         // SAFETY: registers alone; the token proves the feature.
-        unsafe {
-            _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b))
-        }
+        unsafe { _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
     }
 
     #[inline(always)]
@@ -168,6 +152,36 @@ impl Simd for Avx2 {
         unsafe { _mm256_add_epi32(a, b) }
     }
     #[inline(always)]
+    fn sub_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_sub_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn min_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_min_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn max_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_max_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn and(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_and_si256(a, b) }
+    }
+    #[inline(always)]
+    fn or(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_or_si256(a, b) }
+    }
+    #[inline(always)]
+    fn xor(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_xor_si256(a, b) }
+    }
+    #[inline(always)]
     fn shift_left<const BITS: i32>(self, a: __m256i) -> __m256i {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm256_slli_epi32::<BITS>(a) }
@@ -178,22 +192,13 @@ impl Simd for Avx2 {
         unsafe { _mm256_srli_epi32::<BITS>(a) }
     }
     #[inline(always)]
-    fn shift_right_signed<const BITS: i32>(self, a: __m256i) -> __m256i {
-        // SAFETY: registers alone; the token proves the feature.
-        unsafe { _mm256_srai_epi32::<BITS>(a) }
-    }
-    #[inline(always)]
     fn lookup(self, table: &[f32; 16], index: __m256i) -> __m256 {
         let (low, high) = (self.load(&table[..8]), self.load(&table[8..]));
         // SAFETY: the permutations read the low three bits of each index, so no lane can leave the 8 loaded values; the
         // fourth bit, moved to the sign, chooses between the two.
         unsafe {
             let choose_high = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index));
-            _mm256_blendv_ps(
-                _mm256_permutevar8x32_ps(low, index),
-                _mm256_permutevar8x32_ps(high, index),
-                choose_high,
-            )
+            _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, index), _mm256_permutevar8x32_ps(high, index), choose_high)
         }
     }
 }

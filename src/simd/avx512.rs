@@ -51,11 +51,7 @@ impl Avx512 {
 /// The mask of the first `count` lanes, all of them from 16 on.
 #[inline(always)]
 fn first_lanes(count: usize) -> __mmask16 {
-    if count >= 16 {
-        u16::MAX
-    } else {
-        (1 << count) - 1
-    }
+    if count >= 16 { u16::MAX } else { (1 << count) - 1 }
 }
 
 impl Simd for Avx512 {
@@ -139,21 +135,6 @@ impl Simd for Avx512 {
         unsafe { _mm512_max_ps(a, b) }
     }
     #[inline(always)]
-    fn abs(self, a: __m512) -> __m512 {
-        // SAFETY: registers alone; the token proves the feature.
-        unsafe { _mm512_and_ps(a, _mm512_castsi512_ps(_mm512_set1_epi32(i32::MAX))) }
-    }
-    #[inline(always)]
-    fn with_sign_of(self, magnitude: __m512, sign: __m512) -> __m512 {
-        // SAFETY: registers alone; the token proves the feature.
-        unsafe {
-            // Truth table 0xf8: magnitude | (sign & mask), one instruction.
-            let mask = _mm512_set1_epi32(i32::MIN);
-            let (magnitude, sign) = (_mm512_castps_si512(magnitude), _mm512_castps_si512(sign));
-            _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0xf8>(magnitude, sign, mask))
-        }
-    }
-    #[inline(always)]
     fn select_less(self, a: __m512, b: __m512, then: __m512, otherwise: __m512) -> __m512 {
         // SAFETY: registers alone; the token proves the feature.
         unsafe {
@@ -183,6 +164,36 @@ impl Simd for Avx512 {
         unsafe { _mm512_add_epi32(a, b) }
     }
     #[inline(always)]
+    fn sub_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_sub_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn min_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_min_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn max_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_max_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn and(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_and_si512(a, b) }
+    }
+    #[inline(always)]
+    fn or(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_or_si512(a, b) }
+    }
+    #[inline(always)]
+    fn xor(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm512_xor_si512(a, b) }
+    }
+    #[inline(always)]
     fn shift_left<const BITS: i32>(self, a: __m512i) -> __m512i {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm512_sllv_epi32(a, _mm512_set1_epi32(BITS)) }
@@ -191,11 +202,6 @@ impl Simd for Avx512 {
     fn shift_right<const BITS: i32>(self, a: __m512i) -> __m512i {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm512_srlv_epi32(a, _mm512_set1_epi32(BITS)) }
-    }
-    #[inline(always)]
-    fn shift_right_signed<const BITS: i32>(self, a: __m512i) -> __m512i {
-        // SAFETY: registers alone; the token proves the feature.
-        unsafe { _mm512_srav_epi32(a, _mm512_set1_epi32(BITS)) }
     }
     #[inline(always)]
     fn lookup(self, table: &[f32; 16], index: __m512i) -> __m512 {

@@ -14,7 +14,6 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 pub(crate) mod portable;
 
-
 /// The lane operations of one instruction set.
 ///
 /// Implementations mark every method `#[inline(always)]`: an operation that is not inlined into its trampoline becomes
@@ -60,18 +59,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The larger one; **`b` where either is NaN**.
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// `a` with the sign bit cleared.
-    fn abs(self, a: Self::F32) -> Self::F32;
-    /// `magnitude`, whose sign bit is clear, with the sign bit of `sign`.
-    fn with_sign_of(self, magnitude: Self::F32, sign: Self::F32) -> Self::F32;
     /// `then` where `a < b`, `otherwise` elsewhere (also where either is NaN).
-    fn select_less(
-        self,
-        a: Self::F32,
-        b: Self::F32,
-        then: Self::F32,
-        otherwise: Self::F32,
-    ) -> Self::F32;
+    fn select_less(self, a: Self::F32, b: Self::F32, then: Self::F32, otherwise: Self::F32) -> Self::F32;
 
     /// The bit pattern.
     fn to_bits(self, a: Self::F32) -> Self::I32;
@@ -81,12 +70,22 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn splat_i32(self, x: i32) -> Self::I32;
     /// `a + b`, wrapping.
     fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `a - b`, wrapping.
+    fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// The smaller one.
+    fn min_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// The larger one.
+    fn max_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `a & b`
+    fn and(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `a | b`
+    fn or(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `a ^ b`
+    fn xor(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a << BITS`
     fn shift_left<const BITS: i32>(self, a: Self::I32) -> Self::I32;
     /// `a >> BITS`, filling with zeros.
     fn shift_right<const BITS: i32>(self, a: Self::I32) -> Self::I32;
-    /// `a >> BITS`, filling with the sign.
-    fn shift_right_signed<const BITS: i32>(self, a: Self::I32) -> Self::I32;
     /// `table[index & 15]`
     fn lookup(self, table: &[f32; 16], index: Self::I32) -> Self::F32;
 }

@@ -96,14 +96,6 @@ impl Simd for Portable {
         self.select_less(b, a, a, b)
     }
     #[inline(always)]
-    fn abs(self, a: f32x4) -> f32x4 {
-        a.abs()
-    }
-    #[inline(always)]
-    fn with_sign_of(self, magnitude: f32x4, sign: f32x4) -> f32x4 {
-        magnitude | (sign & f32x4::splat(-0.0))
-    }
-    #[inline(always)]
     fn select_less(self, a: f32x4, b: f32x4, then: f32x4, otherwise: f32x4) -> f32x4 {
         a.simd_lt(b).bitselect(then, otherwise)
     }
@@ -125,16 +117,36 @@ impl Simd for Portable {
         a + b
     }
     #[inline(always)]
+    fn sub_i32(self, a: i32x4, b: i32x4) -> i32x4 {
+        a - b
+    }
+    #[inline(always)]
+    fn min_i32(self, a: i32x4, b: i32x4) -> i32x4 {
+        a.min(b)
+    }
+    #[inline(always)]
+    fn max_i32(self, a: i32x4, b: i32x4) -> i32x4 {
+        a.max(b)
+    }
+    #[inline(always)]
+    fn and(self, a: i32x4, b: i32x4) -> i32x4 {
+        a & b
+    }
+    #[inline(always)]
+    fn or(self, a: i32x4, b: i32x4) -> i32x4 {
+        a | b
+    }
+    #[inline(always)]
+    fn xor(self, a: i32x4, b: i32x4) -> i32x4 {
+        a ^ b
+    }
+    #[inline(always)]
     fn shift_left<const BITS: i32>(self, a: i32x4) -> i32x4 {
         a << BITS
     }
     #[inline(always)]
     fn shift_right<const BITS: i32>(self, a: i32x4) -> i32x4 {
         cast(cast::<_, u32x4>(a) >> BITS)
-    }
-    #[inline(always)]
-    fn shift_right_signed<const BITS: i32>(self, a: i32x4) -> i32x4 {
-        a >> BITS
     }
     #[inline(always)]
     fn lookup(self, table: &[f32; 16], index: i32x4) -> f32x4 {
