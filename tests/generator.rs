@@ -1,92 +1,92 @@
-//! The generator against every number of `golden/generator.json` and `golden/initial.json`, to the last bit.
+//! The generator and the layers' initial values against every number of `golden/generator.json` and
+//! `golden/initial.json`, to the last bit.
 
-use elman::Generator;
+#![cfg(feature = "alloc")]
+
+#[path = "golden/data.rs"]
+mod data;
+
+use data::{State, cell_state, double, embedding_state, floats, linear_state, list, read, rnn_state, text};
+use elman::{Embedding, Generator, Linear, Rnn, RnnCell};
 use serde_json::Value;
 
-fn golden(name: &str) -> Value {
-    let path = format!("{}/tests/golden/{name}", std::env::var("ELMAN_ROOT").unwrap_or(".".into()));
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+#[track_caller]
+fn assert_same_bits(found: &[f32], expected: &Value, what: &str) {
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(found), bits(&floats(expected)), "{what}: {found:?}");
 }
 
-fn floats(list: &Value) -> Vec<f32> {
-    list.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
+fn uniforms(generator: &mut Generator, count: usize, from: f32, to: f32) -> Vec<f32> {
+    let mut values = vec![0.0; count];
+    generator.fill_uniform(&mut values, from, to);
+    values
 }
 
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|v| v.to_bits()).collect()
+fn normals(generator: &mut Generator, count: usize) -> Vec<f32> {
+    let mut values = vec![0.0; count];
+    generator.fill_normal(&mut values);
+    values
 }
 
 #[test]
-fn generator() {
-    let mut count = 0;
-    for entry in golden("generator.json")["seeds"].as_array().unwrap() {
+fn random_numbers() {
+    let golden = read("generator.json");
+    assert_eq!(list(&golden["seeds"]).len(), 6);
+    for entry in list(&golden["seeds"]) {
         let seed = entry["seed"].as_u64().unwrap();
-        let normals = |g: &mut Generator, n: usize| {
-            let mut v = vec![0.0; n];
-            g.fill_normal(&mut v);
-            v
-        };
-        let uniforms = |g: &mut Generator, n: usize, a: f32, b: f32| {
-            let mut v = vec![0.0; n];
-            g.fill_uniform(&mut v, a, b);
-            v
-        };
-        assert_eq!(bits(&uniforms(&mut Generator::seed(seed), 100, 0.0, 1.0)), bits(&floats(&entry["rand_100"])));
-        let mut g = Generator::seed(seed);
-        for (i, call) in entry["randn_1_to_15"].as_array().unwrap().iter().enumerate() {
-            assert_eq!(bits(&normals(&mut g, i + 1)), bits(&floats(call)));
+        let fresh = || Generator::seed(seed);
+        let what = |call: &str| format!("seed {seed}, {call}");
+        assert_same_bits(&uniforms(&mut fresh(), 100, 0.0, 1.0), &entry["rand_100"], &what("rand"));
+        for count in [16, 17, 20, 100] {
+            let call = format!("randn_{count}");
+            assert_same_bits(&normals(&mut fresh(), count), &entry[&call], &what(&call));
         }
-        for n in [16, 17, 20, 100] {
-            assert_eq!(bits(&normals(&mut Generator::seed(seed), n)), bits(&floats(&entry[format!("randn_{n}")])));
+        let mut stream = fresh();
+        for (expected, count) in list(&entry["randn_1_to_15"]).iter().zip(1..) {
+            assert_same_bits(&normals(&mut stream, count), expected, &what("randn_1_to_15"));
         }
-        let mut g = Generator::seed(seed);
-        for call in entry["stream"].as_array().unwrap() {
-            let expected = floats(&call["values"]);
-            let drawn = match call["op"].as_str().unwrap() {
-                "rand" => uniforms(&mut g, expected.len(), 0.0, 1.0),
-                "randn" => normals(&mut g, expected.len()),
-                _ => uniforms(
-                    &mut g,
-                    expected.len(),
-                    call["from"].as_f64().unwrap() as f32,
-                    call["to"].as_f64().unwrap() as f32,
-                ),
+        let mut stream = fresh();
+        for call in list(&entry["stream"]) {
+            let (op, count) = (text(&call["op"]), list(&call["values"]).len());
+            let found = match op {
+                "rand" => uniforms(&mut stream, count, 0.0, 1.0),
+                "randn" => normals(&mut stream, count),
+                "uniform" => uniforms(&mut stream, count, double(&call["from"]) as f32, double(&call["to"]) as f32),
+                _ => panic!("an unknown call {op}"),
             };
-            count += drawn.len();
-            assert_eq!(bits(&drawn), bits(&expected));
+            assert_same_bits(&found, &call["values"], &what(op));
         }
     }
-    assert!(count > 700);
+}
+
+/// What PyTorch's module of this name is called here, made from a fresh generator.
+fn initial_state(module: &str, generator: &mut Generator) -> State {
+    match module {
+        "RNNCell(4,4)" => cell_state("", "", &RnnCell::<4, 4>::new(generator)),
+        "RNNCell(3,5)" => cell_state("", "", &RnnCell::<3, 5>::boxed(generator)),
+        "RNN(4,4,1)" => rnn_state("", &Rnn::<4, 4, 1>::new(generator)),
+        "RNN(10,8,2)" => rnn_state("", &Rnn::<10, 8, 2>::new(generator)),
+        "RNN(5,7,3)" => rnn_state("", &Rnn::<5, 7, 3>::new(generator)),
+        "Embedding(4,10)" => embedding_state("", &Embedding::<4, 10>::new(generator)),
+        "Embedding(3,4)" => embedding_state("", &Embedding::<3, 4>::new(generator)),
+        "Embedding(5,7)" => embedding_state("", &Embedding::<5, 7>::boxed(generator)),
+        "Linear(8,4)" => linear_state("", &Linear::<8, 4>::new(generator)),
+        "tutorial" => data::tutorial_state(&(Embedding::new(generator), Rnn::new(generator), Linear::new(generator))),
+        _ => panic!("no such module here: {module}"),
+    }
 }
 
 #[test]
-fn initial() {
-    let order = |l: usize| ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(|n| format!("{n}_l{l}"));
-    for entry in golden("initial.json")["seeds"].as_array().unwrap() {
+fn initial_values() {
+    let golden = read("initial.json");
+    assert_eq!(list(&golden["seeds"]).len(), 5);
+    for entry in list(&golden["seeds"]) {
         let seed = entry["seed"].as_u64().unwrap();
-        for (name, state) in entry["modules"].as_object().unwrap() {
-            let mut g = Generator::seed(seed);
-            let check = |g: &mut Generator, key: &str, bound: Option<usize>| {
-                let expected = floats(&state[key]);
-                let mut v = vec![0.0; expected.len()];
-                match bound {
-                    Some(n) => { let b = (1.0 / (n as f64).sqrt()) as f32; g.fill_uniform(&mut v, -b, b) }
-                    None => g.fill_normal(&mut v),
-                }
-                assert_eq!(bits(&v), bits(&expected), "{seed} {name} {key}");
-            };
-            let (kind, rest) = name.split_once('(').unwrap_or(("tutorial", "0)"));
-            let n: Vec<usize> = rest.trim_end_matches(')').split(',').map(|s| s.parse().unwrap()).collect();
-            match kind {
-                "RNNCell" => for k in ["weight_ih", "weight_hh", "bias_ih", "bias_hh"] { check(&mut g, k, Some(n[1])) },
-                "RNN" => for l in 0..n[2] { for k in order(l) { check(&mut g, &k, Some(n[1])) } },
-                "Embedding" => check(&mut g, "weight", None),
-                "Linear" => for k in ["weight", "bias"] { check(&mut g, k, Some(n[0])) },
-                _ => {
-                    check(&mut g, "emb.weight", None);
-                    for l in 0..2 { for k in order(l) { check(&mut g, &format!("rnn.{k}"), Some(8)) } }
-                    for k in ["fc.weight", "fc.bias"] { check(&mut g, k, Some(8)) }
-                }
+        for (module, expected) in entry["modules"].as_object().unwrap() {
+            let state = initial_state(module, &mut Generator::seed(seed));
+            assert_eq!(state.len(), expected.as_object().unwrap().len(), "{module}");
+            for (name, tensor) in state {
+                assert_same_bits(&tensor, &expected[&name], &format!("seed {seed}, {module}, {name}"));
             }
         }
     }

@@ -32,11 +32,11 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let x = s.min(s.splat(89.0), s.max(s.splat(-104.0), x));
     let n_bits = s.to_bits(s.mul_add(x, s.splat(LOG2_E), s.splat(TO_FRACTION + CUT)));
     let n_bits = s.and(n_bits, s.splat_i32(!8191));
-    let n = s.sub(s.from_bits(n_bits), s.splat(TO_FRACTION));
+    let n = s.sub(s.with_bits(n_bits), s.splat(TO_FRACTION));
     let half = s.shift_left::<23>(s.to_bits(s.mul_add(n, s.splat(0.5), s.splat(TO_INTEGER))));
     let one = s.splat_i32(1f32.to_bits() as i32);
-    let scale_1 = s.from_bits(s.add_i32(half, one));
-    let scale_2 = s.from_bits(s.add_i32(s.sub_i32(s.shift_left::<10>(n_bits), half), one));
+    let scale_1 = s.with_bits(s.add_i32(half, one));
+    let scale_2 = s.with_bits(s.add_i32(s.sub_i32(s.shift_left::<10>(n_bits), half), one));
     let r = s.mul_add(n, s.splat(-LN_2_LOW), s.mul_add(n, s.splat(-LN_2_HIGH), x));
     let r2 = s.mul(r, r);
     let low = s.mul_add(s.splat(Q[2]), r, s.splat(Q[1]));

@@ -33,16 +33,22 @@ impl<'a> Strided<'a> {
         &self.data[row * self.width..][..self.width]
     }
 
+    /// What follows from a row on, that row first.
+    #[inline(always)]
+    fn starting_at(&self, sample: usize, step: usize) -> &'a [f32] {
+        &self.data[(sample * self.sample_stride + step * self.step_stride) * self.width..]
+    }
+
     /// The same rows from `step` on.
     #[inline(always)]
-    pub(crate) fn from_step(self, step: usize) -> Self {
+    pub(crate) fn starting_at_step(self, step: usize) -> Self {
         let skip = (step * self.step_stride * self.width).min(self.data.len());
         Self { data: &self.data[skip..], ..self }
     }
 
     /// The same rows from `sample` on.
     #[inline(always)]
-    pub(crate) fn from_sample(self, sample: usize) -> Self {
+    pub(crate) fn starting_at_sample(self, sample: usize) -> Self {
         let skip = (sample * self.sample_stride * self.width).min(self.data.len());
         Self { data: &self.data[skip..], ..self }
     }
@@ -109,9 +115,13 @@ impl Projected<'_> {
 
 impl Rows for Projected<'_> {
     #[inline(always)]
-    fn input(&self, outer: usize, inner: usize) -> &[f32] {
+    fn inputs(&self, outer: usize, inner: usize) -> (&[f32], usize) {
         let (sample, step) = self.position(outer, inner);
-        self.projection.input.row(sample, step)
+        let input = self.projection.input;
+        (
+            input.starting_at(sample, step),
+            input.width * if self.by_steps { input.step_stride } else { input.sample_stride },
+        )
     }
     #[inline(always)]
     fn init<S: Simd>(&self, s: S, _: usize, _: usize, first: usize) -> S::F32 {
@@ -213,10 +223,10 @@ struct Recurrent<'a> {
 
 impl Rows for Recurrent<'_> {
     #[inline(always)]
-    fn input(&self, _: usize, sample: usize) -> &[f32] {
+    fn inputs(&self, _: usize, sample: usize) -> (&[f32], usize) {
         match self.step {
-            0 => self.initial.row(sample, 0),
-            t => &self.states[(sample * self.steps + t - 1) * self.hidden..][..self.hidden],
+            0 => (self.initial.starting_at(sample, 0), self.initial.sample_stride * self.hidden),
+            t => (&self.states[(sample * self.steps + t - 1) * self.hidden..], self.steps * self.hidden),
         }
     }
     #[inline(always)]
@@ -302,7 +312,7 @@ impl Kernel for Backward<'_> {
             }
             let d_sum_rows = Strided { data: d_sums, width: hidden, sample_stride: slots, step_stride: 1 };
             let grid = (samples, end - start);
-            let inputs = input.from_step(start);
+            let inputs = input.starting_at_step(start);
             let states = Previous { initial, output, first: start };
             weight_gradient::add_outer_products(s, &inputs, &d_sum_rows, grid, self.d_weight_ih, hidden);
             weight_gradient::add_outer_products(s, &states, &d_sum_rows, grid, self.d_weight_hh, hidden);
@@ -368,8 +378,8 @@ impl RecurrentBackward<'_> {
 
 impl Rows for RecurrentBackward<'_> {
     #[inline(always)]
-    fn input(&self, _: usize, sample: usize) -> &[f32] {
-        &self.d_sums[(sample * self.slots + self.slot + 1) * self.hidden..][..self.hidden]
+    fn inputs(&self, _: usize, sample: usize) -> (&[f32], usize) {
+        (&self.d_sums[(sample * self.slots + self.slot + 1) * self.hidden..], self.slots * self.hidden)
     }
     #[inline(always)]
     fn init<S: Simd>(&self, s: S, _: usize, sample: usize, first: usize) -> S::F32 {

@@ -53,13 +53,7 @@ impl Kernel for SoftmaxCrossEntropy<'_> {
 /// The largest element; NaN if there is one.
 #[inline(always)]
 fn largest(row: &[f32]) -> f32 {
-    let mut largest = f32::NEG_INFINITY;
-    for x in row {
-        if !(*x <= largest) && !largest.is_nan() {
-            largest = *x;
-        }
-    }
-    largest
+    row.iter().fold(f32::NEG_INFINITY, |largest, x| if *x > largest || x.is_nan() { *x } else { largest })
 }
 
 /// `out = exp(row - largest)`; returns the sum, taken in [`PARTIAL_SUMS`] interleaved parts that are then halved.

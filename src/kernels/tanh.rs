@@ -211,8 +211,8 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let segment = s.shift_right::<22>(s.min_i32(s.max_i32(size, first), last));
     let middle = s.or(s.and(bits, s.splat_i32(HALF_BINADE)), s.splat_i32(MIDDLE));
     let (first, last) = (s.splat_i32(FIRST_SEGMENT | MIDDLE), s.splat_i32(LAST_SEGMENT | MIDDLE));
-    let middle = s.from_bits(s.min_i32(s.max_i32(middle, first), last));
-    let limited = s.from_bits(s.min_i32(size, s.splat_i32(LIMIT.to_bits() as i32)));
+    let middle = s.with_bits(s.min_i32(s.max_i32(middle, first), last));
+    let limited = s.with_bits(s.min_i32(size, s.splat_i32(LIMIT.to_bits() as i32)));
     let e = s.sub(limited, middle);
 
     let c01 = s.mul_add(s.lookup(&C1.0, segment), e, s.lookup(&C0.0, segment));
@@ -223,11 +223,11 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let p = s.mul_add(s.mul(e2, e2), c46, s.mul_add(e2, c23, c01));
 
     // The limit goes first: the minimum gives back its second operand where that is NaN.
-    let a = s.min(s.splat(LIMIT), s.from_bits(size));
+    let a = s.min(s.splat(LIMIT), s.with_bits(size));
     let d = s.sub(a, s.lookup(&CENTER.0, segment));
     let base = s.select_less(a, s.splat(NEAR_ZERO), a, s.lookup(&BASE.0, segment));
-    let d = s.from_bits(s.xor(s.to_bits(d), sign));
-    let base = s.from_bits(s.or(s.to_bits(base), sign));
+    let d = s.with_bits(s.xor(s.to_bits(d), sign));
+    let base = s.with_bits(s.or(s.to_bits(base), sign));
     s.mul_add(d, p, base)
 }
 

@@ -21,8 +21,12 @@ use crate::simd::Simd;
 ///
 /// The product is `z[n] = finish(init[n] + sum over k of input[k] * panel[k][n])` for every row.
 pub(crate) trait Rows {
-    /// The `K` inputs of a row.
-    fn input(&self, outer: usize, inner: usize) -> &[f32];
+    /// The `K` inputs of a row and of those behind it along `inner`: a slice that starts with them, and the distance
+    /// from one row to the next.
+    ///
+    /// One slice with a stride instead of a slice for each row, because eight pointers are more than the integer
+    /// registers hold: spilled, each of them costs a load for every two multiply-adds.
+    fn inputs(&self, outer: usize, inner: usize) -> (&[f32], usize);
     /// What the sums of a row start from, columns `first..`.
     fn init<S: Simd>(&self, s: S, outer: usize, inner: usize, first: usize) -> S::F32;
     /// Finishes and stores the sums of a row, columns `first..`, as far as they are columns of the result.
@@ -99,9 +103,10 @@ fn tile<S: Simd, R: Rows, const M: usize, const V: usize>(
     }
     {
         // Every input cut to the same known length: no bounds check is left in the inner loop.
+        let (base, stride) = rows.inputs(outer, inner);
         let mut inputs: [&[f32]; M] = [&[]; M];
         for (m, input) in inputs.iter_mut().enumerate() {
-            *input = &rows.input(outer, inner + m)[..k];
+            *input = &base[m * stride..][..k];
         }
         let chain = |c: usize| chain_start(c, chains, k)..chain_start(c + 1, chains, k);
         add_chain(s, panel.data, &inputs, chain(0), &mut sums);

@@ -254,7 +254,7 @@ mod over_sequences {
             let (out, out_rest) = projection.out.split_at_mut(numbers);
             let rest = Projection {
                 samples: projection.samples - samples,
-                input: projection.input.from_sample(samples),
+                input: projection.input.starting_at_sample(samples),
                 out: out_rest,
                 steps: projection.steps.clone(),
                 ..projection
@@ -294,8 +294,8 @@ mod over_sequences {
                 Self { samples, d_input, gradients, ..self },
                 Self {
                     samples: self.samples - samples,
-                    input: self.input.from_sample(samples),
-                    d_output: self.d_output.from_sample(samples),
+                    input: self.input.starting_at_sample(samples),
+                    d_output: self.d_output.starting_at_sample(samples),
                     d_input: d_input_rest,
                     gradients: gradients_rest,
                     ..self
@@ -359,7 +359,7 @@ mod over_sequences {
             while start < self.steps {
                 let end = self.steps.min(start + STEPS_PER_BLOCK);
                 let grid = (self.samples, end - start);
-                let (x, d_y) = (self.input.from_step(start), self.d_output.from_step(start));
+                let (x, d_y) = (self.input.starting_at_step(start), self.d_output.starting_at_step(start));
                 weight_gradient::add_outer_products(s, &x, &d_y, grid, self.d_weight, self.d_bias.len());
                 weight_gradient::add_rows(s, &d_y, grid, self.d_bias);
                 start = end;

@@ -498,7 +498,7 @@ pub(super) mod over_sequences {
             let samples = pieces * SAMPLES_PER_GROUP;
             let (out, out_rest) = self.out.split_at_mut(samples * self.steps);
             let (initial, initial_rest) = self.initial.split_at(samples);
-            let input = self.input.from_sample(samples);
+            let input = self.input.starting_at_sample(samples);
             (Self { out, initial, ..self }, Self { out: out_rest, initial: initial_rest, input, ..self })
         }
 
@@ -515,7 +515,7 @@ pub(super) mod over_sequences {
                     let end = steps.min(start + STEPS_PER_BLOCK);
                     let projection = Projection {
                         panels: &packed.input,
-                        input: input.from_sample(sample),
+                        input: input.starting_at_sample(sample),
                         bias: Some(packed.bias.as_slice(HID)),
                         out: out.as_flattened_mut(),
                         out_steps: steps,
@@ -565,11 +565,11 @@ pub(super) mod over_sequences {
                 Self { samples, scratch, d_input, d_initial, gradients, ..self },
                 Self {
                     samples: self.samples - samples,
-                    input: self.input.from_sample(samples),
-                    initial: self.initial.from_sample(samples),
-                    output: self.output.from_sample(samples),
-                    d_output: self.d_output.from_sample(samples),
-                    d_final: self.d_final.map(|rows| rows.from_sample(samples)),
+                    input: self.input.starting_at_sample(samples),
+                    initial: self.initial.starting_at_sample(samples),
+                    output: self.output.starting_at_sample(samples),
+                    d_output: self.d_output.starting_at_sample(samples),
+                    d_final: self.d_final.map(|rows| rows.starting_at_sample(samples)),
                     scratch: scratch_rest,
                     d_input: d_input_rest,
                     d_initial: d_initial_rest,

@@ -137,7 +137,7 @@ impl Simd for Avx2 {
         unsafe { _mm256_castps_si256(a) }
     }
     #[inline(always)]
-    fn from_bits(self, a: __m256i) -> __m256 {
+    fn with_bits(self, a: __m256i) -> __m256 {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm256_castsi256_ps(a) }
     }

@@ -149,7 +149,7 @@ impl Simd for Avx512 {
         unsafe { _mm512_castps_si512(a) }
     }
     #[inline(always)]
-    fn from_bits(self, a: __m512i) -> __m512 {
+    fn with_bits(self, a: __m512i) -> __m512 {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm512_castsi512_ps(a) }
     }

@@ -65,7 +65,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// The bit pattern.
     fn to_bits(self, a: Self::F32) -> Self::I32;
     /// The number with this bit pattern.
-    fn from_bits(self, a: Self::I32) -> Self::F32;
+    fn with_bits(self, a: Self::I32) -> Self::F32;
     /// `x` in every lane.
     fn splat_i32(self, x: i32) -> Self::I32;
     /// `a + b`, wrapping.

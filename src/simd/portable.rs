@@ -105,7 +105,7 @@ impl Simd for Portable {
         cast(a)
     }
     #[inline(always)]
-    fn from_bits(self, a: i32x4) -> f32x4 {
+    fn with_bits(self, a: i32x4) -> f32x4 {
         cast(a)
     }
     #[inline(always)]

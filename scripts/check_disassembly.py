@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""Looks into a release build: are the kernels what they should be, after inlining?
+
+Inside a trampoline (`#[target_feature]`, src/simd/avx2.rs and avx512.rs) every lane operation has to be inlined. One
+`#[inline(always)]` lost on the way, and the intrinsics behind it become function calls: correct, and many times slower.
+No test of results can see that. This script builds a small program that uses every kernel, disassembles it, and fails
+unless
+
+  1. the AVX-512 trampolines of the recurrence are there and hold zmm multiply-adds, those of AVX2 ymm multiply-adds;
+  2. no intrinsic (`_mm512_add_ps`, ...) and no lane operation (`<Avx512 as Simd>::add`) is left as a function;
+  3. no function that knows the instruction set stands outside of a trampoline;
+  4. the trampolines call nothing but the plain functions of `core` (most are panics) and memcpy, memmove, memset.
+
+It compiles for x86-64 and does not run what it compiles, so any CPU will do. Needs cargo, objdump, readelf and nm.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TARGET = "x86_64-unknown-linux-gnu"
+
+# Kernels that must be found, at each level that has trampolines.
+KERNELS = ["recurrence::Forward", "recurrence::OneSample", "recurrence::Backward", "rnn_cell::Step<"]
+LEVELS = {"avx512::Avx512": "zmm", "avx2::Avx2": "ymm"}
+
+MANIFEST = f"""
+[package]
+name = "probe"
+version = "0.0.0"
+edition = "2024"
+[dependencies]
+elman = {{ path = "{ROOT}" }}
+[workspace]
+"""
+
+PROGRAM = """
+use elman::{Adam, CrossEntropy, Embedding, Generator, Layer, Linear, Rnn, RnnCell, Sequences};
+use std::hint::black_box;
+
+fn main() -> Result<(), elman::Error> {
+    let mut generator = Generator::seed(black_box(0));
+
+    let cell = RnnCell::<16, 64>::new(&mut generator);
+    let mut gradients = RnnCell::zeros();
+    let (x, h) = (black_box([0.5; 16]), black_box([0.0; 64]));
+    let next = cell.step(&x, &h);
+    black_box(cell.step_backward(&x, &h, &next, &next, &mut gradients));
+    black_box(Linear::<64, 32>::new(&mut generator).apply(&next));
+
+    let mut model = (
+        Embedding::<4, 16>::new(&mut generator),
+        Rnn::<16, 64, 2>::new(&mut generator),
+        Linear::<64, 32>::new(&mut generator),
+    );
+    let tokens = black_box([1; 32 * 32]);
+    let tokens = Sequences::batch_first(&tokens, 32, 32)?;
+    let mut trace = model.forward(tokens)?;
+    let (_, d_logits) = CrossEntropy::mean().loss(trace.output(), tokens)?;
+    let gradients = model.backward(tokens, &mut trace, &d_logits)?;
+    Adam::new(1e-3).step(&mut model, &gradients)?;
+    black_box((model, gradients));
+    Ok(())
+}
+"""
+
+# What a trampoline may call, by the start of the demangled name: `core` (panics, iterators, slices), and that only
+# where no type of this crate is among the type arguments.
+MAY_CALL = re.compile(r"(core::|<core::|<\[[^\]]*\]>::)(?!.*elman::)|(mem(cpy|move|set)|bcmp)\b")
+
+
+def build():
+    target_dir = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "disassembly"
+    probe = target_dir / "probe"
+    (probe / "src").mkdir(parents=True, exist_ok=True)
+    (probe / "Cargo.toml").write_text(MANIFEST)
+    (probe / "src" / "main.rs").write_text(PROGRAM)
+    (probe / "Cargo.lock").write_bytes((ROOT / "Cargo.lock").read_bytes())
+    # No flags of the caller: a `target-cpu` would let the trampolines be inlined. The mangling keeps the type arguments.
+    env = {k: v for k, v in os.environ.items() if not re.search(r"RUSTFLAGS|CARGO_BUILD_TARGET$|CARGO_PROFILE", k)}
+    env |= {"RUSTFLAGS": "-Csymbol-mangling-version=v0", "CARGO_TARGET_DIR": str(target_dir)}
+    command = ["cargo", "build", "--quiet", "--release", "--target", TARGET]
+    if subprocess.run(command, cwd=probe, env=env).returncode != 0:
+        sys.exit("check_disassembly: the program that is to be disassembled does not build")
+    return target_dir / TARGET / "release" / "probe"
+
+
+def output(*command):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def functions(binary):
+    """Address, name and instructions of every function; names repeat where the type arguments differ in lifetimes only."""
+    found = []
+    for line in output("objdump", "-d", "-C", "--no-show-raw-insn", binary).splitlines():
+        if header := re.fullmatch(r"([0-9a-f]+) <(.*)>:", line):
+            found.append((int(header[1], 16), header[2], []))
+        elif found and line.startswith(" "):
+            found[-1][2].append(line.partition(":")[2].strip())
+    return found
+
+
+def global_offset_table(binary, code):
+    """The name of the function behind each entry of the table through which calls to other crates go."""
+    names = {address: name for address, name, _ in code}
+    table = {}
+    for line in output("readelf", "-rW", binary).splitlines():
+        if entry := re.match(r"([0-9a-f]+) +[0-9a-f]+ +R_X86_64_RELATIVE +([0-9a-f]+)", line):
+            table[int(entry[1], 16)] = names.get(int(entry[2], 16), "?")
+        elif entry := re.match(r"([0-9a-f]+) +[0-9a-f]+ +R_X86_64_\w+ +[0-9a-f]+ +([\w.]+)", line):
+            table[int(entry[1], 16)] = entry[2]
+    return table
+
+
+def main():
+    binary = build()
+    problems = []
+    code = functions(binary)
+    table = global_offset_table(binary, code)
+    symbols = [line[19:] for line in output("nm", "-C", binary).splitlines()]
+
+    trampolines = [(name, body) for _, name, body in code if "::run::trampoline::<" in name]
+    for level, register in LEVELS.items():
+        here = [(name, body) for name, body in trampolines if f"<elman::simd::{level}>::run::trampoline" in name]
+        if not here:
+            problems.append(f"no trampoline of {level} is in the program: were they renamed, or inlined?")
+            continue
+        for kernel in KERNELS:
+            bodies = [body for name, body in here if kernel in name.partition("::run::trampoline::<")[2]]
+            if not bodies:
+                problems.append(f"no trampoline of {level} for {kernel}: was the kernel renamed?")
+            for body in bodies:
+                count = sum(bool(re.match(rf"vfn?madd\d+ps .*%{register}", line)) for line in body)
+                print(f"{level:14} {kernel:22} {len(body):6} instructions, {count:4} {register} multiply-adds")
+                if count == 0:
+                    problems.append(f"{level} {kernel}: not one multiply-add on {register} registers")
+
+    for name in symbols:
+        if re.search(r"core_arch::.*::_mm(256|512)?_", name):
+            problems.append(f"an intrinsic is left as a function: {name}")
+        elif re.search(r" as elman::simd::Simd>::", name):
+            problems.append(f"a lane operation is left as a function: {name}")
+        elif re.search(r"elman::simd::avx(2|512)::Avx", name) and "::run::trampoline::<" not in name:
+            problems.append(f"a function of an instruction set stands outside of a trampoline: {name}")
+
+    for name, body in trampolines:
+        for line in body:
+            if not (call := re.match(r"call\w*\s+(.*)", line)):
+                continue
+            if through_table := re.search(r"# ([0-9a-f]+) <", call[1]):
+                callee = table.get(int(through_table[1], 16), "?")
+            else:
+                direct = re.search(r"<(.*)>", call[1])
+                callee = direct[1] if direct else call[1]
+            if not MAY_CALL.match(callee) and callee != name:
+                problems.append(f"{name}\n    calls {callee}")
+
+    for problem in sorted(set(problems)):
+        print(f"check_disassembly: {problem}", file=sys.stderr)
+    if problems:
+        sys.exit(1)
+    print(f"{len(trampolines)} trampolines; no intrinsic, lane operation or kernel left as a function")
+
+
+main()

@@ -1,0 +1,92 @@
+//! Cross-entropy on logits and its gradient.
+//!
+//! With the largest logit `m`, the kernel computes `e_c = exp(z_c - m)` and `s = sum e_c`, then
+//! `loss = ln s - (z_t - m)` in `f64` and `d_c = e_c * (scale / s)`, with `scale` subtracted at the target.
+//!
+//! * `z_c - m` is off by `U |z_c - m|`, so `e_c` is off by that, relatively, and by what `exp` adds: one unit in the
+//!   last place, `2 U`. Where `e_c` would be below the normal numbers, all of it may be lost.
+//! * `s` is a sum of positive terms: their errors weighted, and `gamma(C)`; it is at least 1. The loss of a row is off by
+//!   the relative error of `s`; the sum of the losses is `f64`, rounded to `f32` once.
+//! * `d_c` is off by the relative errors of `e_c` and `s` and four roundings (`scale`, the quotient, the product, and at
+//!   the target the difference, whose terms are at most `scale`).
+
+use crate::bounds::{Near, TINY, U, gamma};
+use crate::support::*;
+use elman::reference::{self, Loss};
+use elman::{CrossEntropy, Reduction};
+use proptest::prelude::*;
+
+/// `d_c` of one row with its errors, and the error of its loss.
+fn row(logits: &[f64], target: usize, scale: f64) -> (Near, f64) {
+    let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exponentials: Vec<f64> = logits.iter().map(|z| (z - max).exp()).collect();
+    let errors: Vec<f64> = logits
+        .iter()
+        .zip(&exponentials)
+        .map(|(z, e)| {
+            let relative = (U * (z - max).abs()).exp_m1() + 2.0 * U;
+            e * relative + if *e < 1.2e-38 { *e + TINY } else { 0.0 }
+        })
+        .collect();
+    let sum: f64 = exponentials.iter().sum();
+    let sum_error = (errors.iter().sum::<f64>() + gamma(logits.len()) * sum) / sum;
+    let value = reference::cross_entropy_backward(logits, target, scale);
+    let d_errors = exponentials.iter().zip(&errors).enumerate().map(|(class, (e, error))| {
+        let p_error = error / sum + e / sum * (sum_error + 8.0 * U);
+        let at_target = if class == target { 4.0 * U } else { 0.0 };
+        // A quotient that underflows (`scale / s` does not, `e_c` of many classes may) loses less than this.
+        scale * (p_error * (1.0 + 8.0 * U) + at_target) + TINY
+    });
+    (Near { error: d_errors.collect(), value }, sum_error * (1.0 + sum_error))
+}
+
+fn classes<const C: usize>() {
+    // Up to 1e4 in size; 1e3 of the kinds' own values beside.
+    let size = prop_oneof![Just(1.0f32), Just(10.0), Just(100.0), Just(1e4)];
+    let strategy = (case(C), size, any::<bool>(), values());
+    property(32, strategy, |(case, size, mean, data)| {
+        let mut numbers = Numbers(case.seed);
+        let rows = case.steps * case.batch;
+        let clamp = |row: [f32; C]| row.map(|z| (z * size).clamp(-1e4, 1e4));
+        let logits = data.rows::<C>(&mut numbers, rows).into_iter().map(clamp).collect();
+        let logits = Rows::new(case.orders.0, case.shape(), logits);
+        let targets = Rows::new(case.orders.1, case.shape(), (0..rows).map(|_| numbers.below(C)).collect());
+
+        let (reduction, scale) = if mean { (Reduction::Mean, 1.0 / rows as f64) } else { (Reduction::Sum, 1.0) };
+        let all_logits: Vec<f64> = logits.view().iter().flatten().map(|z| f64::from(*z)).collect();
+        let all_targets: Vec<usize> = targets.view().iter().copied().collect();
+        let of_reference = if mean { reference::Reduction::Mean } else { reference::Reduction::Sum };
+        let options = Loss { reduction: of_reference, ..Loss::default() };
+        let (mut near_d, mut loss_error) = (Near::default(), 0.0);
+        for (logits, target) in all_logits.chunks_exact(C).zip(&all_targets) {
+            let (d, error) = row(logits, *target, scale);
+            near_d.extend(&d);
+            loss_error += scale * error;
+        }
+        let loss = reference::cross_entropy_rows(&options, C, &all_logits, &all_targets);
+        let near_loss = Near { value: vec![loss], error: vec![loss_error + 2.0 * U * (loss.abs() + loss_error)] };
+
+        at_every_level(|level| {
+            let result = CrossEntropy::new(reduction).with_level(level).loss(logits.view(), targets.view());
+            if rows == 0 && mean {
+                prop_assert_eq!(result.unwrap_err(), elman::Error::NoTargets);
+                return Ok(());
+            }
+            let (loss, d_logits) = result?;
+            near_loss.check("the loss", [&loss])?;
+            prop_assert!(loss >= 0.0, "the loss is {}", loss);
+            near_d.check("d logits", d_logits.rows().as_flattened())?;
+            // Into memory that held something else.
+            let mut again = CrossEntropy::sum().loss(&[[1.0; C]; 2], &[0, C - 1])?.1;
+            let same =
+                CrossEntropy::new(reduction).with_level(level).loss_into(logits.view(), targets.view(), &mut again)?;
+            same_bits("the loss again", &[loss], &[same])?;
+            same_bits("d logits again", d_logits.rows().as_flattened(), again.rows().as_flattened())
+        })
+    });
+}
+
+for_sizes!(classes:
+    classes_1(1), classes_2(2), classes_3(3), classes_4(4), classes_5(5), classes_8(8), classes_10(10), classes_15(15),
+    classes_16(16), classes_17(17), classes_31(31), classes_33(33), classes_64(64), classes_70(70),
+);
