@@ -9,7 +9,7 @@ unless
   1. the AVX-512 trampolines of the recurrence are there and hold zmm multiply-adds, those of AVX2 ymm multiply-adds;
   2. no intrinsic (`_mm512_add_ps`, ...) and no lane operation (`<Avx512 as Simd>::add`) is left as a function;
   3. no function that knows the instruction set stands outside of a trampoline;
-  4. the trampolines call nothing but the plain functions of `core` (most are panics) and memcpy, memmove, memset.
+  4. the trampolines call nothing but functions without lanes: those of `core` (most are panics), memcpy, and the like.
 
 It compiles for x86-64 and does not run what it compiles, so any CPU will do. Needs cargo, objdump, readelf and nm.
 """
@@ -67,9 +67,10 @@ fn main() -> Result<(), elman::Error> {
 }
 """
 
-# What a trampoline may call, by the start of the demangled name: `core` (panics, iterators, slices), and that only
-# where no type of this crate is among the type arguments.
-MAY_CALL = re.compile(r"(core::|<core::|<\[[^\]]*\]>::)(?!.*elman::)|(mem(cpy|move|set)|bcmp)\b")
+# What a trampoline may call, by the start of the demangled name: `core` (panics, iterators, slices), but only where no
+# type of this crate is among the type arguments; memory functions; and what has no lanes in it.
+MAY_CALL = re.compile(r"(core::|<core::|<\[[^\]]*\]>::)(?!.*elman::)|(mem(cpy|move|set)|bcmp)\b"
+                      r"|<elman::kernels::pack::Scratch>::")
 
 
 def build():

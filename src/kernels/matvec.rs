@@ -1,7 +1,7 @@
 //! The matrix-vector product of the latency path: one sample, sizes known at compile time.
 
 use super::{chain_start, chains};
-use crate::simd::Simd;
+use crate::simd::{Simd, load, store};
 
 /// What happens to a sum before it is stored.
 pub(crate) trait Finish: Copy {
@@ -125,11 +125,7 @@ fn panel<S: Simd, F: Finish, const P: usize, const C: usize, const PARTIAL: bool
         }
         let out = finish.finish(s, sum);
         let to = &mut z[first + p * S::LANES..];
-        if PARTIAL {
-            s.store_partial(out, to);
-        } else {
-            s.store(out, to);
-        }
+        store::<S, PARTIAL>(s, out, to);
     }
 }
 
@@ -148,11 +144,6 @@ fn add_term<S: Simd, const P: usize, const PARTIAL: bool, const K: usize, const 
         let w = load::<S, PARTIAL>(s, &weight[k][first + p * S::LANES..]);
         *sum = s.mul_add(input, w, *sum);
     }
-}
-
-#[inline(always)]
-fn load<S: Simd, const PARTIAL: bool>(s: S, from: &[f32]) -> S::F32 {
-    if PARTIAL { s.load_partial(from) } else { s.load(from) }
 }
 
 /// `out[k] = sum over n of weight[k][n] * d[n]`, the product with the transpose, in the canonical order.

@@ -3,8 +3,13 @@
 use crate::simd::Simd;
 use alloc::vec::Vec;
 
-/// Vectors in a full panel, and so columns of vectors in a register tile.
-pub(crate) const PANEL_VECTORS: usize = 2;
+/// Vectors in a full panel, and so columns of vectors in a register tile: 4 or 2.
+///
+/// Four vectors by four samples need half as many broadcasts and row pointers as two by eight; but the panel is twice as
+/// wide, and it has to stay in L1 (48 KB: up to 160 rows of 4 x 64 bytes leave room for the samples).
+fn panel_vectors(lanes: usize, rows: usize) -> usize {
+    if lanes == 16 && rows <= 160 { 4 } else { 2 }
+}
 
 /// Storage that starts on a cache line, so that no vector load of a panel crosses one.
 ///
@@ -39,7 +44,7 @@ impl Scratch {
     }
 }
 
-/// A `K` x `N` matrix cut into panels of [`PANEL_VECTORS`] vectors of columns (the last one perhaps fewer), each panel
+/// A `K` x `N` matrix cut into panels of [`panel_vectors`] vectors of columns (the last ones perhaps fewer), each panel
 /// row after row, padded with zeros to whole vectors.
 #[derive(Default, Debug)]
 pub(crate) struct Panels {
@@ -47,6 +52,8 @@ pub(crate) struct Panels {
     rows: usize,
     columns: usize,
     padded_columns: usize,
+    /// Columns of a full panel.
+    width: usize,
 }
 
 /// One panel: columns from `first` on, `vectors` vectors wide.
@@ -83,11 +90,12 @@ impl Panels {
 
     fn pack_with(&mut self, lanes: usize, rows: usize, columns: usize, mut fill: impl FnMut(&mut [f32], usize, usize)) {
         let padded_columns = columns.next_multiple_of(lanes);
-        *self = Panels { data: core::mem::take(&mut self.data), rows, columns, padded_columns };
+        let full = panel_vectors(lanes, rows) * lanes;
+        *self = Panels { data: core::mem::take(&mut self.data), rows, columns, padded_columns, width: full };
         let data = self.data.get(rows * padded_columns);
         let mut first = 0;
         while first < padded_columns {
-            let width = (PANEL_VECTORS * lanes).min(padded_columns - first);
+            let width = panel_width(full, lanes, padded_columns - first);
             let panel = &mut data[first * rows..(first + width) * rows];
             if first + width > columns {
                 panel.fill(0.0);
@@ -111,25 +119,33 @@ impl Panels {
     #[inline(always)]
     pub(crate) fn panels<S: Simd>(&self, _: S, from_the_right: bool) -> PanelIter<'_> {
         PanelIter {
+            panels: self,
             data: self.data.as_slice(self.rows * self.padded_columns),
-            rows: self.rows,
-            padded_columns: self.padded_columns,
-            width: PANEL_VECTORS * S::LANES,
             lanes: S::LANES,
-            next: 0,
+            edge: if from_the_right { self.padded_columns } else { 0 },
             from_the_right,
         }
     }
 }
 
+/// Columns of the next panel where `left` remain: all of a full one, or two vectors, or one.
+fn panel_width(full: usize, lanes: usize, left: usize) -> usize {
+    if left >= full {
+        full
+    } else if left >= 2 * lanes {
+        2 * lanes
+    } else {
+        lanes
+    }
+}
+
 /// See [`Panels::panels`].
 pub(crate) struct PanelIter<'a> {
+    panels: &'a Panels,
     data: &'a [f32],
-    rows: usize,
-    padded_columns: usize,
-    width: usize,
     lanes: usize,
-    next: usize,
+    /// Where the next panel begins, or ends if they come from the right.
+    edge: usize,
     from_the_right: bool,
 }
 
@@ -138,18 +154,29 @@ impl<'a> Iterator for PanelIter<'a> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Panel<'a>> {
-        let count = self.padded_columns.div_ceil(self.width);
-        if self.next == count {
-            return None;
+        let Panels { rows, padded_columns, width: full, .. } = *self.panels;
+        let (first, width);
+        if self.from_the_right {
+            if self.edge == 0 {
+                return None;
+            }
+            // Narrow panels are at the right end: two vectors and one, in this order from the left.
+            let rest = self.edge % full;
+            width = match rest {
+                0 => full,
+                _ if rest.is_multiple_of(2 * self.lanes) => 2 * self.lanes,
+                _ => self.lanes,
+            };
+            first = self.edge - width;
+            self.edge = first;
+        } else {
+            if self.edge == padded_columns {
+                return None;
+            }
+            first = self.edge;
+            width = panel_width(full, self.lanes, padded_columns - first);
+            self.edge = first + width;
         }
-        let index = if self.from_the_right { count - 1 - self.next } else { self.next };
-        self.next += 1;
-        let first = index * self.width;
-        let width = self.width.min(self.padded_columns - first);
-        Some(Panel {
-            data: &self.data[first * self.rows..(first + width) * self.rows],
-            first,
-            vectors: width / self.lanes,
-        })
+        Some(Panel { data: &self.data[first * rows..(first + width) * rows], first, vectors: width / self.lanes })
     }
 }

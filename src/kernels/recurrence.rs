@@ -7,7 +7,7 @@ use super::pack::{Panels, Scratch};
 use super::tile::{self, Rows};
 use super::weight_gradient::{self, Source};
 use crate::Level;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, load, store};
 use core::ops::Range;
 
 /// Steps that are projected, differentiated and summed into the weight gradients together, while they are in cache.
@@ -124,19 +124,19 @@ impl Rows for Projected<'_> {
         )
     }
     #[inline(always)]
-    fn init<S: Simd>(&self, s: S, _: usize, _: usize, first: usize) -> S::F32 {
+    fn init<S: Simd, const PARTIAL: bool>(&self, s: S, _: usize, _: usize, first: usize) -> S::F32 {
         match self.projection.bias {
-            Some(bias) => s.load_partial(&bias[first..]),
+            Some(bias) => load::<S, PARTIAL>(s, &bias[first..]),
             None => s.splat(0.0),
         }
     }
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, s: S, outer: usize, inner: usize, first: usize, sum: S::F32) {
+    fn finish<S: Simd, const PARTIAL: bool>(&mut self, s: S, outer: usize, inner: usize, first: usize, sum: S::F32) {
         let (sample, step) = self.position(outer, inner);
         let Projection { out, out_steps, panels, .. } = &mut self.projection;
         let columns = panels.columns();
         let row = &mut out[(sample * *out_steps + step) * columns..][..columns];
-        s.store_partial(sum, &mut row[first..]);
+        store::<S, PARTIAL>(s, sum, &mut row[first..]);
     }
 }
 
@@ -230,14 +230,14 @@ impl Rows for Recurrent<'_> {
         }
     }
     #[inline(always)]
-    fn init<S: Simd>(&self, s: S, _: usize, sample: usize, first: usize) -> S::F32 {
+    fn init<S: Simd, const PARTIAL: bool>(&self, s: S, _: usize, sample: usize, first: usize) -> S::F32 {
         let row = &self.states[(sample * self.steps + self.step) * self.hidden..][..self.hidden];
-        s.load_partial(&row[first..])
+        load::<S, PARTIAL>(s, &row[first..])
     }
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, s: S, _: usize, sample: usize, first: usize, sum: S::F32) {
+    fn finish<S: Simd, const PARTIAL: bool>(&mut self, s: S, _: usize, sample: usize, first: usize, sum: S::F32) {
         let row = &mut self.states[(sample * self.steps + self.step) * self.hidden..][..self.hidden];
-        s.store_partial(super::tanh::tanh(s, sum), &mut row[first..]);
+        store::<S, PARTIAL>(s, super::tanh::tanh(s, sum), &mut row[first..]);
     }
 }
 
@@ -366,11 +366,11 @@ impl RecurrentBackward<'_> {
     fn last_step<S: Simd>(&mut self, s: S, samples: usize) {
         for sample in 0..samples {
             for first in (0..self.hidden).step_by(S::LANES) {
-                let mut d_hidden = self.init(s, 0, sample, first);
+                let mut d_hidden = self.init::<S, true>(s, 0, sample, first);
                 if let Some(d_final) = self.d_final {
                     d_hidden = s.add(d_hidden, s.load_partial(&d_final.row(sample, 0)[first..]));
                 }
-                self.finish(s, 0, sample, first, d_hidden);
+                self.finish::<S, true>(s, 0, sample, first, d_hidden);
             }
         }
     }
@@ -382,14 +382,14 @@ impl Rows for RecurrentBackward<'_> {
         (&self.d_sums[(sample * self.slots + self.slot + 1) * self.hidden..], self.slots * self.hidden)
     }
     #[inline(always)]
-    fn init<S: Simd>(&self, s: S, _: usize, sample: usize, first: usize) -> S::F32 {
-        s.load_partial(&self.d_output.row(sample, self.step)[first..])
+    fn init<S: Simd, const PARTIAL: bool>(&self, s: S, _: usize, sample: usize, first: usize) -> S::F32 {
+        load::<S, PARTIAL>(s, &self.d_output.row(sample, self.step)[first..])
     }
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, s: S, _: usize, sample: usize, first: usize, sum: S::F32) {
-        let h = s.load_partial(&self.output.row(sample, self.step)[first..]);
+    fn finish<S: Simd, const PARTIAL: bool>(&mut self, s: S, _: usize, sample: usize, first: usize, sum: S::F32) {
+        let h = load::<S, PARTIAL>(s, &self.output.row(sample, self.step)[first..]);
         let row = &mut self.d_sums[(sample * self.slots + self.slot) * self.hidden..][..self.hidden];
-        s.store_partial(s.mul(sum, super::tanh::derivative_from_output(s, h)), &mut row[first..]);
+        store::<S, PARTIAL>(s, s.mul(sum, super::tanh::derivative_from_output(s, h)), &mut row[first..]);
     }
 }
 

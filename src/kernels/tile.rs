@@ -1,4 +1,5 @@
-//! The register tile of the throughput path: `M` samples by `V` vectors of outputs.
+//! The register tile of the throughput path: `M` samples by `V` vectors of outputs (4 x 4 or 8 x 2 with 32
+//! registers, 4 x 2 with 16).
 //!
 //! Each step of the inner loop loads one row of the panel (`V` vectors) and broadcasts one number of each of the `M`
 //! samples:
@@ -12,7 +13,7 @@
 //!
 //! `M + V` loads feed `M * V` multiply-adds. The code depends on the tile's shape alone, not on the layer's sizes.
 
-use super::pack::{PANEL_VECTORS, Panel, Panels};
+use super::pack::{Panel, Panels};
 use super::{chain_start, chains};
 use crate::simd::Simd;
 
@@ -27,10 +28,10 @@ pub(crate) trait Rows {
     /// One slice with a stride instead of a slice for each row, because eight pointers are more than the integer
     /// registers hold: spilled, each of them costs a load for every two multiply-adds.
     fn inputs(&self, outer: usize, inner: usize) -> (&[f32], usize);
-    /// What the sums of a row start from, columns `first..`.
-    fn init<S: Simd>(&self, s: S, outer: usize, inner: usize, first: usize) -> S::F32;
+    /// What the sums of a row start from, columns `first..`, of which there is a whole vector unless `PARTIAL`.
+    fn init<S: Simd, const PARTIAL: bool>(&self, s: S, outer: usize, inner: usize, first: usize) -> S::F32;
     /// Finishes and stores the sums of a row, columns `first..`, as far as they are columns of the result.
-    fn finish<S: Simd>(&mut self, s: S, outer: usize, inner: usize, first: usize, sum: S::F32);
+    fn finish<S: Simd, const PARTIAL: bool>(&mut self, s: S, outer: usize, inner: usize, first: usize, sum: S::F32);
 }
 
 /// Runs `outer` x `inner` rows against every panel. Panels are the outermost loop: a panel stays in L1 while all rows
@@ -46,10 +47,14 @@ pub(crate) fn multiply<S: Simd, R: Rows>(
     let chains = chains(panels.rows(), panels.columns());
     for panel in panels.panels(s, from_the_right) {
         for o in 0..outer {
-            if panel.vectors == PANEL_VECTORS {
-                strip::<S, R, PANEL_VECTORS>(s, panel, chains, o, inner, rows);
-            } else {
-                strip::<S, R, 1>(s, panel, chains, o, inner, rows);
+            let whole = panel.first + panel.vectors * S::LANES <= panels.columns();
+            match (panel.vectors, whole) {
+                (4, true) if S::TILE_ROWS == 8 => strip::<S, R, 4, false>(s, panel, chains, o, inner, rows),
+                (4, false) if S::TILE_ROWS == 8 => strip::<S, R, 4, true>(s, panel, chains, o, inner, rows),
+                (2, true) => strip::<S, R, 2, false>(s, panel, chains, o, inner, rows),
+                (2, false) => strip::<S, R, 2, true>(s, panel, chains, o, inner, rows),
+                (_, true) => strip::<S, R, 1, false>(s, panel, chains, o, inner, rows),
+                (_, false) => strip::<S, R, 1, true>(s, panel, chains, o, inner, rows),
             }
         }
     }
@@ -57,7 +62,7 @@ pub(crate) fn multiply<S: Simd, R: Rows>(
 
 /// All rows along `inner`: as many full tiles as there are, then smaller ones.
 #[inline(always)]
-fn strip<S: Simd, R: Rows, const V: usize>(
+fn strip<S: Simd, R: Rows, const V: usize, const PARTIAL: bool>(
     s: S,
     panel: Panel<'_>,
     chains: usize,
@@ -66,27 +71,27 @@ fn strip<S: Simd, R: Rows, const V: usize>(
     rows: &mut R,
 ) {
     let mut i = 0;
-    if S::TILE_ROWS == 8 {
+    if S::TILE_ROWS == 8 && V <= 2 {
         while i + 8 <= inner {
-            tile::<S, R, 8, V>(s, panel, chains, (outer, i), rows);
+            tile::<S, R, 8, V, PARTIAL>(s, panel, chains, (outer, i), rows);
             i += 8;
         }
     }
     while i + 4 <= inner {
-        tile::<S, R, 4, V>(s, panel, chains, (outer, i), rows);
+        tile::<S, R, 4, V, PARTIAL>(s, panel, chains, (outer, i), rows);
         i += 4;
     }
     if i + 2 <= inner {
-        tile::<S, R, 2, V>(s, panel, chains, (outer, i), rows);
+        tile::<S, R, 2, V, PARTIAL>(s, panel, chains, (outer, i), rows);
         i += 2;
     }
     if i < inner {
-        tile::<S, R, 1, V>(s, panel, chains, (outer, i), rows);
+        tile::<S, R, 1, V, PARTIAL>(s, panel, chains, (outer, i), rows);
     }
 }
 
 #[inline(always)]
-fn tile<S: Simd, R: Rows, const M: usize, const V: usize>(
+fn tile<S: Simd, R: Rows, const M: usize, const V: usize, const PARTIAL: bool>(
     s: S,
     panel: Panel<'_>,
     chains: usize,
@@ -98,7 +103,7 @@ fn tile<S: Simd, R: Rows, const M: usize, const V: usize>(
     let mut sums = zeros;
     for (m, sums) in sums.iter_mut().enumerate() {
         for (v, sum) in sums.iter_mut().enumerate() {
-            *sum = rows.init(s, outer, inner + m, panel.first + v * S::LANES);
+            *sum = rows.init::<S, PARTIAL>(s, outer, inner + m, panel.first + v * S::LANES);
         }
     }
     {
@@ -125,7 +130,7 @@ fn tile<S: Simd, R: Rows, const M: usize, const V: usize>(
     }
     for (m, sums) in sums.iter().enumerate() {
         for (v, sum) in sums.iter().enumerate() {
-            rows.finish(s, outer, inner + m, panel.first + v * S::LANES, *sum);
+            rows.finish::<S, PARTIAL>(s, outer, inner + m, panel.first + v * S::LANES, *sum);
         }
     }
 }

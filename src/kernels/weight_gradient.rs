@@ -1,6 +1,6 @@
 //! The gradient of a weight matrix: a sum of outer products over rows, tiled in registers.
 
-use crate::simd::Simd;
+use crate::simd::{Simd, load, store};
 
 /// The rows of one side of the product: a grid of `outer` by `inner`, like [`super::tile::Rows`].
 pub(crate) trait Source {
@@ -97,7 +97,7 @@ fn tile<S: Simd, const M: usize, const V: usize, const PARTIAL: bool>(
             let d = &d_output.row(o, i)[first..first + width];
             let mut vectors = [s.splat(0.0); V];
             for (v, vector) in vectors.iter_mut().enumerate() {
-                *vector = if PARTIAL { s.load_partial(d) } else { s.load(&d[v * S::LANES..]) };
+                *vector = load::<S, PARTIAL>(s, &d[v * S::LANES..]);
             }
             for (x, sums) in x.iter().zip(sums.iter_mut()) {
                 let x = s.splat(*x);
@@ -132,10 +132,6 @@ pub(crate) fn add_rows<S: Simd>(s: S, d_output: &impl Source, (outer, inner): (u
 fn add_to<S: Simd, const V: usize, const PARTIAL: bool>(s: S, row: &mut [f32], sums: &[S::F32; V]) {
     for (v, sum) in sums.iter().enumerate() {
         let to = &mut row[v * S::LANES..];
-        if PARTIAL {
-            s.store_partial(s.add(s.load_partial(to), *sum), to);
-        } else {
-            s.store(s.add(s.load(to), *sum), to);
-        }
+        store::<S, PARTIAL>(s, s.add(load::<S, PARTIAL>(s, to), *sum), to);
     }
 }

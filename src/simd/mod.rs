@@ -90,6 +90,18 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn lookup(self, table: &[f32; 16], index: Self::I32) -> Self::F32;
 }
 
+/// Loads a whole vector, or what there is of it.
+#[inline(always)]
+pub(crate) fn load<S: Simd, const PARTIAL: bool>(s: S, from: &[f32]) -> S::F32 {
+    if PARTIAL { s.load_partial(from) } else { s.load(from) }
+}
+
+/// Stores a whole vector, or as much as there is room for.
+#[inline(always)]
+pub(crate) fn store<S: Simd, const PARTIAL: bool>(s: S, v: S::F32, to: &mut [f32]) {
+    if PARTIAL { s.store_partial(v, to) } else { s.store(v, to) }
+}
+
 /// A computation that can run over any lanes: what a [`Level`](crate::Level) dispatches.
 ///
 /// `run` must be `#[inline(always)]`, and so must everything between it and the lane operations: the trampoline that

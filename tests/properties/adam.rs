@@ -68,7 +68,7 @@ fn many_steps<const IN: usize, const OUT: usize>() {
         prop_oneof![Just((0.9, 0.999)), Just((0.5, 0.9)), Just((0.0, 0.99))],
         prop_oneof![Just(1e-8), Just(1e-4)],
     );
-    property(24, (any::<u64>(), options, values(), values(), 1..12u64), |(seed, options, parameters, data, steps)| {
+    property(48, (any::<u64>(), options, values(), values(), 1..12u64), |(seed, options, parameters, data, steps)| {
         let (lr, betas, eps) = options;
         let of_reference = reference::Adam { lr, betas, eps, ..reference::Adam::default() };
         at_every_level(|level| {

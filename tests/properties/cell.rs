@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 fn steps<const IN: usize, const HID: usize>() {
     let strategy = (any::<u64>(), weights(), values(), values(), 0..20usize);
-    property(24, strategy, |(seed, weights, data, gradient, batch)| {
+    property(48, strategy, |(seed, weights, data, gradient, batch)| {
         let mut numbers = Numbers(seed);
         let mut cell = RnnCell::<IN, HID>::zeros_boxed();
         weights.fill(&mut numbers, HID, &mut cell);
@@ -63,7 +63,7 @@ fn check_gradients<const IN: usize, const HID: usize>(sums: &CellSums, gradients
 }
 
 fn sequences<const IN: usize, const HID: usize>() {
-    property(12, case(HID * (IN + HID)), check_sequences::<IN, HID>);
+    property(32, case(HID * (IN + HID)), check_sequences::<IN, HID>);
 }
 
 fn check_sequences<const IN: usize, const HID: usize>(case: Case) -> Checked {
@@ -143,10 +143,7 @@ fn bounds_are_sharp() {
     let d_last = Near::exact(&Values::Ordinary.rows::<33>(&mut numbers, 1)[0]);
     let (x, h0) = (Near::exact(x.as_flattened()), Near::exact(&h0[0]));
     let output = bounds::layer_forward(&reference, &x, &h0);
-    assert!(output.sharpness() < 1e-5, "{:e}", output.sharpness());
-
-    let trace = cell.forward(&Values::Ordinary.rows::<17>(&mut Numbers(2), 3)).unwrap();
-    assert_eq!(trace.output().steps(), 3);
+    assert!(output.sharpness() < 2e-5, "{:e}", output.sharpness());
 
     let mut sums = CellSums::zeros(&reference);
     let passed = Passed { x: &x, h0: &h0, output: &output };

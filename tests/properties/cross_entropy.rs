@@ -44,7 +44,7 @@ fn classes<const C: usize>() {
     // Up to 1e4 in size; 1e3 of the kinds' own values beside.
     let size = prop_oneof![Just(1.0f32), Just(10.0), Just(100.0), Just(1e4)];
     let strategy = (case(C), size, any::<bool>(), values());
-    property(32, strategy, |(case, size, mean, data)| {
+    property(48, strategy, |(case, size, mean, data)| {
         let mut numbers = Numbers(case.seed);
         let rows = case.steps * case.batch;
         let clamp = |row: [f32; C]| row.map(|z| (z * size).clamp(-1e4, 1e4));

@@ -6,7 +6,7 @@ use elman::{Embedding, Layer, Trace, reference};
 use proptest::prelude::*;
 
 fn tables<const V: usize, const E: usize>() {
-    property(24, case(E), |case| {
+    property(40, case(E), |case| {
         let mut numbers = Numbers(case.seed);
         let mut embedding = Embedding::<V, E>::zeros_boxed();
         case.weights.fill(&mut numbers, E, &mut embedding);

@@ -5,7 +5,7 @@ use crate::support::*;
 use elman::{Layer, Linear, Parameters, Trace};
 
 fn sequences<const IN: usize, const OUT: usize>() {
-    property(16, case(IN * OUT), |case| {
+    property(40, case(IN * OUT), |case| {
         let mut numbers = Numbers(case.seed);
         let mut linear = Linear::<IN, OUT>::zeros_boxed();
         case.weights.fill(&mut numbers, IN, &mut linear);

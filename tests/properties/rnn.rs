@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 fn stacks<const IN: usize, const HID: usize, const LAYERS: usize>() {
     let row = HID * (IN + HID + (LAYERS - 1) * 2 * HID);
-    property(12, case(row), |case| {
+    property(32, case(row), |case| {
         let run = Stack::<IN, HID, LAYERS>::new(case);
         at_every_level(|level| {
             let mut trace = Trace::at(level);

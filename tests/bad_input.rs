@@ -1,0 +1,868 @@
+//! What must not happen on bad input: no panic, no half-done work, no number that reaches where it does not belong.
+//!
+//! * A call with data that does not fit is refused by a typed error that says what was expected and what was given, and
+//!   changes nothing.
+//! * NaN and infinity reach exactly the results that depend on them, and are never hidden.
+//! * Large layers never overflow a small stack. Slices may start anywhere and have any length.
+
+#[path = "properties/support.rs"]
+#[allow(dead_code, reason = "shared with the property tests, which use all of it")]
+mod support;
+
+use elman::{
+    Adam, CrossEntropy, Embedding, Error, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, RnnWeights,
+    Sequences, SequencesBuf, Trace,
+};
+use support::{Numbers, Values, Weights, flat};
+
+fn ordinary<const N: usize>(seed: u64, rows: usize) -> Vec<[f32; N]> {
+    Values::Ordinary.rows(&mut Numbers(seed), rows)
+}
+
+fn filled<P: Parameters>(mut parameters: P, seed: u64) -> P {
+    Weights::Initial.fill(&mut Numbers(seed), 8, &mut parameters);
+    parameters
+}
+
+fn bits(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|x| x.to_bits()).collect()
+}
+
+fn bits_of(parameters: &impl Parameters) -> Vec<u32> {
+    bits(&flat(parameters))
+}
+
+/// The error's text holds these numbers.
+#[track_caller]
+fn says(error: Error, numbers: &[usize]) {
+    let text = error.to_string();
+    for number in numbers {
+        let found = text.split(|c: char| !c.is_ascii_digit()).any(|part| part == number.to_string());
+        assert!(found, "`{text}` does not say {number}");
+    }
+}
+
+// ---- Shapes that do not fit ----------------------------------------------------------------------------------------
+
+#[test]
+fn lengths_that_do_not_divide() {
+    let rows = [[0.0f32; 3]; 7];
+    for (steps, batch) in [(2, 3), (2, 4), (0, 3), (7, 0), (1, 8), (usize::MAX, 2), (1 << 40, 1 << 40)] {
+        for made in [Sequences::time_major(&rows, steps, batch), Sequences::batch_first(&rows, steps, batch)] {
+            let expected = steps.checked_mul(batch).unwrap_or(usize::MAX);
+            let error = made.unwrap_err();
+            assert_eq!(error, Error::Length { what: "rows of the sequences", expected, given: 7 });
+            says(error, &[expected, 7]);
+        }
+    }
+}
+
+#[test]
+fn a_sequence_of_no_steps() {
+    let none: [[f32; 3]; 0] = [];
+    let no_steps = Sequences::time_major(&none, 0, 5).unwrap();
+    let mut generator = Generator::seed(0);
+    let cell = RnnCell::<3, 2>::new(&mut generator);
+    assert_eq!(cell.forward(no_steps).unwrap_err(), Error::NoSteps);
+    assert_eq!(cell.forward(&none).unwrap_err(), Error::NoSteps);
+    assert_eq!(Rnn::<3, 2, 2>::new(&mut generator).forward(no_steps).unwrap_err(), Error::NoSteps);
+    assert_eq!(Linear::<3, 2>::new(&mut generator).forward(no_steps).unwrap_err(), Error::NoSteps);
+    assert_eq!(Embedding::<3, 2>::new(&mut generator).forward(&[]).unwrap_err(), Error::NoSteps);
+    let model = (Embedding::<3, 2>::new(&mut generator), Rnn::<2, 2, 1>::new(&mut generator));
+    assert_eq!(model.forward(&[]).unwrap_err(), Error::NoSteps);
+    assert_eq!(Error::NoSteps.to_string(), "a sequence must have at least one step");
+}
+
+/// No samples at all is not an error: the results are empty and the gradients zero.
+#[test]
+fn a_batch_of_nothing() {
+    fn check<M: Layer>(model: M, steps: usize, level: Level)
+    where
+        M::Input: Copy,
+    {
+        let input = Sequences::time_major(&[], steps, 0).unwrap();
+        let mut trace = Trace::at(level).with_d_input();
+        model.forward_into(input, &mut trace).unwrap();
+        assert_eq!((trace.output().steps(), trace.output().batch()), (steps, 0));
+        let mut gradients = filled(model.zeros_like(), 1);
+        let d_output = Sequences::batch_first(&[], steps, 0).unwrap();
+        model.backward_into(input, &mut trace, d_output, &mut gradients).unwrap();
+        assert!(flat(&gradients).iter().all(|d| *d == 0.0), "gradients of nothing");
+        assert_eq!(trace.d_input().unwrap().batch(), 0);
+    }
+    let mut generator = Generator::seed(0);
+    for level in Level::available() {
+        for steps in [1, 2, 16, 17, 40] {
+            check(RnnCell::<3, 5>::new(&mut generator), steps, level);
+            check(Rnn::<3, 5, 3>::new(&mut generator), steps, level);
+            check(Linear::<3, 5>::new(&mut generator), steps, level);
+            let model =
+                (Linear::<4, 3>::new(&mut generator), Rnn::<3, 5, 2>::new(&mut generator), Linear::new(&mut generator));
+            let model: (Linear<4, 3>, Rnn<3, 5, 2>, Linear<5, 2>) = model;
+            check(model, steps, level);
+        }
+        let embedding = Embedding::<3, 5>::new(&mut generator);
+        let mut trace = Trace::at(level);
+        embedding.forward_into(Sequences::time_major(&[], 4, 0).unwrap(), &mut trace).unwrap();
+        assert_eq!(trace.output().iter().count(), 0);
+
+        RnnCell::<3, 5>::new(&mut generator).step_batch_at(level, &[], &mut []).unwrap();
+        let nothing: [[f32; 4]; 0] = [];
+        let (loss, d_logits) = CrossEntropy::sum().with_level(level).loss(&nothing, &[]).unwrap();
+        assert_eq!((loss, d_logits.rows().len()), (0.0, 0));
+        assert_eq!(CrossEntropy::mean().with_level(level).loss(&nothing, &[]).unwrap_err(), Error::NoTargets);
+    }
+}
+
+/// No samples of ever so many steps: there is nothing to do, and nothing overflows.
+#[test]
+fn a_batch_of_nothing_for_ever() {
+    for steps in [usize::MAX, usize::MAX / 2, 1 << 62] {
+        let mut generator = Generator::seed(0);
+        let input = Sequences::time_major(&[], steps, 0).unwrap();
+        assert_eq!(RnnCell::<3, 2>::new(&mut generator).forward(input).unwrap().output().batch(), 0);
+        assert_eq!(Rnn::<3, 2, 2>::new(&mut generator).forward(input).unwrap().output().batch(), 0);
+        assert_eq!(Linear::<3, 2>::new(&mut generator).forward(input).unwrap().output().batch(), 0);
+        let tokens = Sequences::time_major(&[], steps, 0).unwrap();
+        assert_eq!(Embedding::<3, 2>::new(&mut generator).forward(tokens).unwrap().output().batch(), 0);
+    }
+}
+
+#[test]
+fn batches_of_steps_of_different_lengths() {
+    let cell = RnnCell::<3, 2>::new(&mut Generator::seed(0));
+    for (inputs, states) in [(0, 1), (4, 5), (5, 4)] {
+        let mut h = ordinary::<2>(1, states);
+        let before = h.clone();
+        let error = cell.step_batch(&ordinary::<3>(2, inputs), &mut h).unwrap_err();
+        assert_eq!(error, Error::Length { what: "rows of x", expected: states, given: inputs });
+        says(error, &[states, inputs]);
+        assert_eq!(h, before);
+    }
+}
+
+#[test]
+fn parameters_of_the_wrong_length() {
+    let (ih, hh, b) = ([0.5; 6], [0.25; 4], [0.125; 2]);
+    let right = RnnWeights { weight_ih: &ih, weight_hh: &hh, bias_ih: &b, bias_hh: &b };
+    let long = [1.0; 7];
+    let wrong = [
+        (RnnWeights { weight_ih: &ih[1..], ..right }, "weight_ih", 6, 5),
+        (RnnWeights { weight_ih: &long, ..right }, "weight_ih", 6, 7),
+        (RnnWeights { weight_hh: &hh[..0], ..right }, "weight_hh", 4, 0),
+        (RnnWeights { weight_hh: &long[..5], ..right }, "weight_hh", 4, 5),
+        (RnnWeights { bias_ih: &b[1..], ..right }, "bias_ih", 2, 1),
+        (RnnWeights { bias_hh: &long[..3], ..right }, "bias_hh", 2, 3),
+    ];
+    for (weights, what, expected, given) in wrong {
+        let error = Error::Length { what, expected, given };
+        assert_eq!(RnnCell::<3, 2>::from_torch(&weights).unwrap_err(), error);
+        says(error, &[expected, given]);
+        let mut cell = RnnCell::<3, 2>::new(&mut Generator::seed(0));
+        let before = bits_of(&cell);
+        assert_eq!(cell.load_torch(&weights).unwrap_err(), error);
+        assert_eq!(bits_of(&cell), before);
+        assert_eq!(Rnn::<3, 2, 1>::from_torch(&[weights]).unwrap_err(), error);
+    }
+    let upper = RnnWeights { weight_ih: &ih, ..right };
+    let error = Rnn::<3, 2, 2>::from_torch(&[right, upper]).unwrap_err();
+    assert_eq!(error, Error::Length { what: "weight_ih", expected: 4, given: 6 });
+
+    let mut linear = Linear::<3, 2>::new(&mut Generator::seed(0));
+    let before = bits_of(&linear);
+    let error = Error::Length { what: "weight", expected: 6, given: 7 };
+    assert_eq!(linear.load_torch(&long, &b).unwrap_err(), error);
+    let error = Error::Length { what: "bias", expected: 2, given: 4 };
+    assert_eq!(linear.load_torch(&ih, &hh).unwrap_err(), error);
+    assert_eq!(Linear::<3, 2>::from_torch(&ih, &hh).unwrap_err(), error);
+    assert_eq!(bits_of(&linear), before);
+
+    let mut embedding = Embedding::<3, 2>::new(&mut Generator::seed(0));
+    let before = bits_of(&embedding);
+    let error = Error::Length { what: "weight", expected: 6, given: 4 };
+    assert_eq!(embedding.load_torch(&hh).unwrap_err(), error);
+    assert_eq!(Embedding::<3, 2>::from_torch(&hh).unwrap_err(), error);
+    assert_eq!(bits_of(&embedding), before);
+}
+
+/// What a failed call must leave alone: the trace of an earlier forward, and gradients.
+struct Kept {
+    output: Vec<u32>,
+    gradients: Vec<u32>,
+}
+
+/// The shapes of a layer's calls, right and wrong, on one trace: after every refusal all is as it was, and the right
+/// call still gives the right gradients.
+fn refusals<const IN: usize, const OUT: usize, M>(model: &M, layers: usize, with_state: impl Fn(usize) -> M::State)
+where
+    M: Layer<Input = [f32; IN], Output = [f32; OUT]>,
+{
+    const STEPS: usize = 5;
+    const BATCH: usize = 3;
+    fn view<const N: usize>(rows: &[[f32; N]], (steps, batch): (usize, usize)) -> Sequences<'_, [f32; N]> {
+        Sequences::time_major(&rows[..steps * batch], steps, batch).unwrap()
+    }
+    let parameters = bits_of(model);
+    let (input, d_output) = (ordinary::<IN>(1, 40), ordinary::<OUT>(2, 40));
+    let (right, wrong) =
+        ((STEPS, BATCH), [(BATCH, STEPS), (STEPS + 1, BATCH), (STEPS, BATCH + 1), (STEPS, 0), (1, 15)]);
+    let mut trace = Trace::<M>::at(Level::detect()).with_d_input();
+    model.forward_into(view(&input, right), &mut trace).unwrap();
+    let expected = bits_of(&model.backward(view(&input, right), &mut trace, view(&d_output, right)).unwrap());
+    let output_of = |trace: &Trace<M>| bits(trace.output().as_batch_first().unwrap().as_flattened());
+    let mut gradients = filled(model.zeros_like(), 3);
+    let kept = Kept { output: output_of(&trace), gradients: bits_of(&gradients) };
+    let d_initial = format!("{:?}", trace.d_initial());
+
+    let check = |error: Error, shape: (usize, usize), trace: &Trace<M>, gradients: &M| {
+        let Error::Shape { what, expected, given } = error else { panic!("{error:?}") };
+        assert_eq!((expected, given), (right, shape), "{what}");
+        says(error, &[right.0, right.1, shape.0, shape.1]);
+        assert!(bits_of(gradients) == kept.gradients, "{what} of {shape:?} was refused, but gradients have changed");
+        assert!(output_of(trace) == kept.output, "{what} of {shape:?} was refused, but the output has changed");
+        assert_eq!(format!("{:?}", trace.d_initial()), d_initial, "{what} of {shape:?}");
+    };
+    for shape in wrong {
+        let (x, d) = (view(&input, right), view(&d_output, shape));
+        let error = model.backward_into(x, &mut trace, d, &mut gradients).unwrap_err();
+        check(error, shape, &trace, &gradients);
+        let (x, d) = (view(&input, shape), view(&d_output, right));
+        let error = model.backward_into(x, &mut trace, d, &mut gradients).unwrap_err();
+        check(error, shape, &trace, &gradients);
+    }
+    if layers > 0 {
+        for rows in [1, BATCH * layers - 1, BATCH * layers + 1, 2 * BATCH * layers] {
+            let state = with_state(rows);
+            let (x, d) = (view(&input, right), view(&d_output, right));
+            let error = model.backward_from(x, &mut trace, d, &state, &mut gradients).unwrap_err();
+            let Error::Length { expected, given, .. } = error else { panic!("{error:?}") };
+            assert_eq!((expected, given), (BATCH * layers, rows));
+            says(error, &[expected, given]);
+            assert!(bits_of(&gradients) == kept.gradients, "d_final of {rows} rows was refused, but gradients changed");
+
+            // A forward is refused in a trace of its own: a model's trace is not to be used after it.
+            let mut fresh = Trace::<M>::at(Level::detect());
+            let error = model.forward_from(x, &state, &mut fresh).unwrap_err();
+            assert!(
+                matches!(error, Error::Length { expected, given, .. } if (expected, given) == (BATCH * layers, rows))
+            );
+            says(error, &[BATCH * layers, rows]);
+            model.forward_into(x, &mut fresh).unwrap();
+            assert_eq!(output_of(&fresh), kept.output);
+        }
+    }
+    model.backward_into(view(&input, right), &mut trace, view(&d_output, right), &mut gradients).unwrap();
+    assert!(bits_of(&gradients) == expected, "the gradients after all refusals");
+    assert_eq!(bits_of(model), parameters);
+
+    // Before any forward there is nothing to go back from.
+    let mut empty = Trace::<M>::default();
+    let before = bits_of(&gradients);
+    let error = model.backward_into(view(&input, right), &mut empty, view(&d_output, right), &mut gradients);
+    assert!(matches!(error.unwrap_err(), Error::Shape { expected: (0, 0), .. }));
+    assert_eq!(bits_of(&gradients), before);
+}
+
+#[test]
+fn refusals_of_a_cell() {
+    refusals(&RnnCell::<4, 6>::new(&mut Generator::seed(1)), 1, |rows| vec![[0.5; 6]; rows]);
+}
+
+#[test]
+fn refusals_of_a_stack() {
+    refusals(&Rnn::<4, 6, 3>::new(&mut Generator::seed(1)), 3, |rows| vec![[0.5; 6]; rows]);
+}
+
+#[test]
+fn refusals_of_a_linear_layer() {
+    refusals(&Linear::<4, 6>::new(&mut Generator::seed(1)), 0, |_| ());
+}
+
+#[test]
+fn refusals_of_a_model() {
+    let mut generator = Generator::seed(1);
+    let model: (Linear<3, 4>, Rnn<4, 6, 2>, Linear<6, 2>) =
+        (Linear::new(&mut generator), Rnn::new(&mut generator), Linear::new(&mut generator));
+    refusals(&model, 2, |rows| ((), vec![[0.5; 6]; rows], ()));
+}
+
+#[test]
+fn refusals_of_a_boxed_model() {
+    let mut generator = Generator::seed(1);
+    let model: (Box<Linear<3, 4>>, Box<RnnCell<4, 6>>) =
+        (Linear::boxed(&mut generator), RnnCell::boxed(&mut generator));
+    refusals(&model, 1, |rows| ((), vec![[0.5; 6]; rows]));
+}
+
+/// A layer's own refused forward leaves the trace as it was, so that its backward still fits.
+#[test]
+fn a_refused_forward_changes_no_trace() {
+    let rnn = Rnn::<4, 6, 2>::new(&mut Generator::seed(1));
+    let (input, d_output) = (ordinary::<4>(1, 12), ordinary::<6>(2, 12));
+    let mut trace = Trace::at(Level::detect());
+    rnn.forward_into(&input, &mut trace).unwrap();
+    let expected = bits_of(&rnn.backward(&input, &mut trace, &d_output).unwrap());
+    let four_samples = Sequences::time_major(&input, 3, 4).unwrap();
+    rnn.forward_from(four_samples, &vec![[0.0; 6]; 7], &mut trace).unwrap_err();
+    rnn.forward_into(&[], &mut trace).unwrap_err();
+    assert_eq!(bits_of(&rnn.backward(&input, &mut trace, &d_output).unwrap()), expected);
+}
+
+// ---- Tokens, targets, settings -------------------------------------------------------------------------------------
+
+#[test]
+fn tokens_out_of_range() {
+    let embedding = Embedding::<5, 3>::new(&mut Generator::seed(0));
+    let good = [0usize, 1, 2, 3, 4, 0];
+    for bad in [5usize, 6, 1 << 40, usize::MAX] {
+        for place in 0..6 {
+            let mut tokens = good;
+            tokens[place] = bad;
+            let time_major = Sequences::time_major(&tokens, 2, 3).unwrap();
+            let batch_first = Sequences::batch_first(&tokens, 2, 3).unwrap();
+            for (view, sample, step) in [(time_major, place % 3, place / 3), (batch_first, place / 2, place % 2)] {
+                let error = Error::TokenOutOfRange { token: bad, vocabulary: 5, sample, step };
+                says(error, &[bad, 5, sample, step]);
+                // In a forward: the trace is as it was.
+                let mut trace = Trace::at(Level::detect());
+                let right = Sequences::time_major(&good, 2, 3).unwrap();
+                embedding.forward_into(right, &mut trace).unwrap();
+                assert_eq!(embedding.forward_into(view, &mut trace).unwrap_err(), error);
+                assert_eq!(*trace.output().row(2, 0), embedding.weight[2]);
+                // In a backward: the gradients are.
+                let d_output = vec![[1.0; 3]; 6];
+                let d_output = Sequences::time_major(&d_output, 2, 3).unwrap();
+                let mut gradients = filled(Embedding::<5, 3>::zeros(), 1);
+                let before = bits_of(&gradients);
+                let given = embedding.backward_into(view, &mut trace, d_output, &mut gradients);
+                assert_eq!(given.unwrap_err(), error);
+                assert_eq!(bits_of(&gradients), before);
+            }
+        }
+        assert_eq!(embedding.get(bad), None);
+    }
+}
+
+/// A model refuses a token or an input that is not the forward's before it has touched any gradient.
+#[test]
+fn tokens_out_of_range_in_a_model() {
+    let mut generator = Generator::seed(0);
+    let model: (Embedding<5, 3>, Rnn<3, 4, 2>, Linear<4, 5>) =
+        (Embedding::new(&mut generator), Rnn::new(&mut generator), Linear::new(&mut generator));
+    let d_output = ordinary::<5>(1, 4);
+    let mut trace = model.forward(&[1, 2, 3, 4]).unwrap();
+    assert!(matches!(model.forward(&[1, 2, 3, 5]).unwrap_err(), Error::TokenOutOfRange { token: 5, .. }));
+    let mut gradients = filled(model.zeros_like(), 1);
+    let before = bits_of(&gradients);
+    let error = model.backward_into(&[1, 2, 5, 4], &mut trace, &d_output, &mut gradients).unwrap_err();
+    assert_eq!(error, Error::TokenOutOfRange { token: 5, vocabulary: 5, sample: 0, step: 2 });
+    assert!(bits_of(&gradients) == before, "a token out of range was refused, but gradients have changed");
+    let error = model.backward_into(&[1, 2, 3], &mut trace, &d_output, &mut gradients).unwrap_err();
+    assert!(matches!(error, Error::Shape { expected: (4, 1), given: (3, 1), .. }));
+    assert!(bits_of(&gradients) == before, "an input of another length was refused, but gradients have changed");
+}
+
+#[test]
+fn targets_out_of_range() {
+    let logits = ordinary::<4>(1, 6);
+    let mut d_logits = CrossEntropy::sum().loss(&[[1.0f32, 2.0, 3.0, 4.0]], &[2]).unwrap().1;
+    let before = d_logits.rows().to_vec();
+    for bad in [4usize, 5, 1 << 40, usize::MAX] {
+        for index in 0..6 {
+            let mut targets = [0, 1, 2, 3, 0, 1];
+            targets[index] = bad;
+            let error = Error::TargetOutOfRange { target: bad, classes: 4, index };
+            assert_eq!(CrossEntropy::sum().loss_into(&logits, &targets, &mut d_logits).unwrap_err(), error);
+            assert_eq!(CrossEntropy::mean().loss(&logits, &targets).unwrap_err(), error);
+            says(error, &[bad, 4, index]);
+        }
+    }
+    // "Which target it is, counted as they were given."
+    let targets = [0usize, 1, 9, 3, 0, 1];
+    let time_major = Sequences::time_major(&targets, 3, 2).unwrap();
+    let logits = Sequences::batch_first(&logits, 3, 2).unwrap();
+    let error = CrossEntropy::sum().loss_into(logits, time_major, &mut d_logits).unwrap_err();
+    assert_eq!(error, Error::TargetOutOfRange { target: 9, classes: 4, index: 2 });
+
+    for targets in [&[0usize, 1][..], &[0; 7]] {
+        let error = CrossEntropy::sum().loss_into(Sequences::one(&ordinary::<4>(1, 6)), targets, &mut d_logits);
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::Shape { expected: (6, 1), .. }));
+        says(error, &[6, targets.len()]);
+    }
+    assert_eq!(d_logits.rows(), before);
+    assert_eq!((d_logits.view().steps(), d_logits.view().batch()), (1, 1));
+}
+
+#[test]
+fn adam_refuses_and_changes_nothing() {
+    let mut generator = Generator::seed(0);
+    let mut model = Linear::<5, 7>::new(&mut generator);
+    let gradients = filled(Linear::zeros(), 1);
+    let mut adam = Adam::new(0.01);
+    adam.step(&mut model, &gradients).unwrap();
+    let (mut expected_model, mut expected_adam) = (model, adam.clone());
+    expected_adam.step(&mut expected_model, &gradients).unwrap();
+
+    let parameters = bits_of(&model);
+    for bad in [-1.0, -1e-300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        adam.set_learning_rate(bad);
+        let error = adam.step(&mut model, &gradients).unwrap_err();
+        assert_eq!(error, Error::Setting { what: "learning rate", expected: "finite and not negative" });
+        assert_eq!(error.to_string(), "learning rate must be finite and not negative");
+        let mut refuses = adam.clone().with_eps(bad);
+        refuses.set_learning_rate(0.01);
+        assert!(matches!(refuses.step(&mut model, &gradients).unwrap_err(), Error::Setting { what: "eps", .. }));
+    }
+    adam.set_learning_rate(0.01);
+    for bad in [-0.1, 1.0, 1.5, f64::NAN, f64::INFINITY] {
+        for (first, second) in [(bad, 0.9), (0.9, bad)] {
+            let error = adam.clone().with_betas(first, second).step(&mut model, &gradients).unwrap_err();
+            assert!(matches!(error, Error::Setting { what: "each beta", .. }));
+        }
+    }
+    // A model of another size than the moments.
+    let mut other = RnnCell::<3, 2>::new(&mut generator);
+    let before = bits_of(&other);
+    let error = adam.step(&mut other, &RnnCell::zeros()).unwrap_err();
+    assert_eq!(error, Error::Length { what: "the moments of Adam", expected: 14, given: 42 });
+    says(error, &[14, 42]);
+    assert_eq!(bits_of(&other), before);
+
+    assert_eq!(bits_of(&model), parameters);
+    // Neither the moments nor the count of steps have moved.
+    adam.step(&mut model, &gradients).unwrap();
+    assert_eq!(bits_of(&model), bits_of(&expected_model));
+
+    // Nor where the very first step is refused.
+    let mut adam = Adam::new(f64::NAN);
+    adam.step(&mut model, &gradients).unwrap_err();
+    adam.set_learning_rate(0.01);
+    let mut fresh_cell = RnnCell::<3, 2>::new(&mut generator);
+    adam.step(&mut fresh_cell, &RnnCell::zeros()).unwrap();
+}
+
+// ---- NaN and infinity ----------------------------------------------------------------------------------------------
+
+/// Where two runs differ in a bit, as `(sample, step)`.
+fn differences<const N: usize>(a: Sequences<'_, [f32; N]>, b: Sequences<'_, [f32; N]>) -> Vec<(usize, usize)> {
+    let all = (0..a.batch()).flat_map(|sample| (0..a.steps()).map(move |step| (sample, step)));
+    all.filter(|(sample, step)| bits(a.row(*sample, *step)) != bits(b.row(*sample, *step))).collect()
+}
+
+const BAD: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+
+/// A bad number in the input: forward, then backward.
+fn bad_input_stays<const IN: usize, const HID: usize, const LAYERS: usize>(batch: usize, steps: usize) {
+    let mut rnn = Rnn::<IN, HID, LAYERS>::zeros();
+    Weights::Initial.fill(&mut Numbers(5), HID, &mut rnn);
+    let (input, d_output) = (ordinary::<IN>(1, steps * batch), ordinary::<HID>(2, steps * batch));
+    let mut numbers = Numbers(3);
+    for level in Level::available() {
+        for bad in BAD {
+            let (sample, step, index) = (numbers.below(batch), numbers.below(steps), numbers.below(IN));
+            let run = |input: &[[f32; IN]], d_output: &[[f32; HID]]| {
+                let mut trace = Trace::at(level).with_d_input();
+                let input = Sequences::batch_first(input, steps, batch).unwrap();
+                let d_output = Sequences::batch_first(d_output, steps, batch).unwrap();
+                rnn.forward_into(input, &mut trace).unwrap();
+                let gradients = rnn.backward(input, &mut trace, d_output).unwrap();
+                (trace, gradients)
+            };
+            let (good, _) = run(&input, &d_output);
+            let mut spoiled = input.clone();
+            spoiled[sample * steps + step][index] = bad;
+            let (trace, gradients) = run(&spoiled, &d_output);
+            for (b, t) in differences(good.output(), trace.output()) {
+                assert!(b == sample && t >= step, "{bad} at {sample}, {step} reached {b}, {t} ({level})");
+            }
+            for (b, _) in differences(good.d_input().unwrap(), trace.d_input().unwrap()) {
+                assert_eq!(b, sample, "{bad} at sample {sample}, {step} reached the gradient of another ({level})");
+            }
+            if bad.is_nan() {
+                let rows = (step..steps).map(|t| trace.output().row(sample, t));
+                assert!(rows.flatten().all(|y| y.is_nan()), "NaN was hidden ({level})");
+                let last = (0..LAYERS).flat_map(|layer| trace.final_state()[layer * batch + sample]);
+                assert!(last.into_iter().all(f32::is_nan));
+                assert!(flat(&gradients).iter().all(|d| d.is_nan()), "NaN was hidden from the gradients ({level})");
+            } else {
+                // An infinite input saturates every neuron of its step in the first layer: no NaN in a single layer.
+                let row = trace.output().row(sample, step);
+                assert!(LAYERS > 1 || row.iter().all(|y| y.abs() == 1.0), "{row:?} ({level})");
+            }
+
+            // A bad number in the gradient of one output reaches that sample's steps up to it.
+            let column = numbers.below(HID);
+            let mut spoiled = d_output.clone();
+            spoiled[sample * steps + step][column] = f32::NAN;
+            let (trace, gradients) = run(&input, &spoiled);
+            assert!(differences(good.output(), trace.output()).is_empty());
+            for (b, t) in differences(good.d_input().unwrap(), trace.d_input().unwrap()) {
+                assert!(b == sample && t <= step, "NaN in d_output at {sample}, {step} reached {b}, {t} ({level})");
+            }
+            let d_rows = (0..=step).map(|t| trace.d_input().unwrap().row(sample, t));
+            assert!(d_rows.flatten().all(|d| d.is_nan()), "NaN was hidden ({level})");
+            for (row, (d, good_d)) in trace.d_initial().iter().zip(good.d_initial()).enumerate() {
+                if row % batch == sample {
+                    assert!(d.iter().all(|d| d.is_nan()), "NaN was hidden from d h0 ({level})");
+                } else {
+                    assert_eq!(bits(d), bits(good_d), "NaN reached another sample's d h0 ({level})");
+                }
+            }
+            assert!(flat(gradients.first()).iter().any(|d| d.is_nan()));
+        }
+    }
+}
+
+#[test]
+fn bad_numbers_stay_in_their_sample() {
+    bad_input_stays::<3, 5, 1>(1, 20);
+    bad_input_stays::<3, 5, 1>(7, 20);
+    bad_input_stays::<10, 8, 2>(3, 17);
+    bad_input_stays::<10, 8, 2>(19, 33);
+    bad_input_stays::<7, 33, 1>(35, 18);
+    bad_input_stays::<17, 16, 3>(34, 5);
+    bad_input_stays::<33, 65, 1>(40, 20);
+}
+
+/// A bad initial state reaches its sample from the first step on, and no other.
+#[test]
+fn a_bad_initial_state_stays_in_its_sample() {
+    let rnn = filled(Rnn::<4, 9, 2>::zeros(), 1);
+    let (batch, steps) = (11, 6);
+    let input = ordinary::<4>(2, batch * steps);
+    let input = Sequences::time_major(&input, steps, batch).unwrap();
+    for level in Level::available() {
+        for row in 0..2 * batch {
+            let mut initial = ordinary::<9>(3, 2 * batch);
+            let (mut good, mut trace) = (Trace::at(level), Trace::at(level));
+            rnn.forward_from(input, &initial, &mut good).unwrap();
+            initial[row][row % 9] = f32::NAN;
+            rnn.forward_from(input, &initial, &mut trace).unwrap();
+            for (b, _) in differences(good.output(), trace.output()) {
+                assert_eq!(b, row % batch);
+            }
+            assert!((0..steps).all(|t| trace.output().row(row % batch, t).iter().all(|y| y.is_nan())));
+        }
+    }
+}
+
+/// A NaN in one weight or bias reaches its neuron at once, and all neurons with the next step.
+#[test]
+fn a_bad_weight_reaches_its_neuron() {
+    let (batch, steps) = (6, 3);
+    let input = ordinary::<5>(2, batch * steps);
+    let input = Sequences::time_major(&input, steps, batch).unwrap();
+    let good = filled(RnnCell::<5, 19>::zeros(), 1);
+    for level in Level::available() {
+        for neuron in 0..19 {
+            for place in 0..4 {
+                let mut cell = good;
+                match place {
+                    0 => cell.weight_ih[neuron % 5][neuron] = f32::NAN,
+                    1 => cell.weight_hh[(neuron * 7) % 19][neuron] = f32::NAN,
+                    2 => cell.bias_ih[neuron] = f32::NAN,
+                    _ => cell.bias_hh[neuron] = f32::NAN,
+                }
+                let mut trace = Trace::at(level);
+                cell.forward_into(input, &mut trace).unwrap();
+                for b in 0..batch {
+                    for (n, y) in trace.output().row(b, 0).iter().enumerate() {
+                        assert_eq!(y.is_nan(), n == neuron, "neuron {n} of {neuron} ({level})");
+                    }
+                    assert!((1..steps).all(|t| trace.output().row(b, t).iter().all(|y| y.is_nan())));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bad_numbers_in_a_linear_layer() {
+    const IN: usize = 21;
+    const OUT: usize = 37;
+    let linear = filled(Linear::<IN, OUT>::zeros(), 1);
+    let (batch, steps) = (18, 19);
+    let (input, d_output) = (ordinary::<IN>(2, batch * steps), ordinary::<OUT>(3, batch * steps));
+    let run = |level: Level, input: &[[f32; IN]], d_output: &[[f32; OUT]]| {
+        let mut trace = Trace::at(level).with_d_input();
+        let input = Sequences::batch_first(input, steps, batch).unwrap();
+        let d_output = Sequences::batch_first(d_output, steps, batch).unwrap();
+        linear.forward_into(input, &mut trace).unwrap();
+        let gradients = linear.backward(input, &mut trace, d_output).unwrap();
+        (trace, gradients)
+    };
+    let mut numbers = Numbers(4);
+    for level in Level::available() {
+        let (good, good_gradients) = run(level, &input, &d_output);
+        for bad in BAD.into_iter().cycle().take(30) {
+            let (row, i, o) = (numbers.below(batch * steps), numbers.below(IN), numbers.below(OUT));
+            let place = (row / steps, row % steps);
+            let mut spoiled = input.clone();
+            spoiled[row][i] = bad;
+            let (trace, gradients) = run(level, &spoiled, &d_output);
+            assert_eq!(differences(good.output(), trace.output()), [place]);
+            assert!(trace.output().row(place.0, place.1).iter().all(|y| !y.is_finite()));
+            assert!(differences(good.d_input().unwrap(), trace.d_input().unwrap()).is_empty());
+            for (k, (given, good)) in gradients.weight.iter().zip(&good_gradients.weight).enumerate() {
+                assert!(
+                    if k == i { given.iter().all(|d| !d.is_finite()) } else { bits(given) == bits(good) },
+                    "{k} {i}"
+                );
+            }
+            assert_eq!(bits(&gradients.bias), bits(&good_gradients.bias));
+
+            let mut spoiled = d_output.clone();
+            spoiled[row][o] = bad;
+            let (trace, gradients) = run(level, &input, &spoiled);
+            assert_eq!(differences(good.d_input().unwrap(), trace.d_input().unwrap()), [place]);
+            let rows = gradients.weight.iter().chain([&gradients.bias]);
+            for (given, good) in rows.zip(good_gradients.weight.iter().chain([&good_gradients.bias])) {
+                for (n, (given, good)) in given.iter().zip(good).enumerate() {
+                    assert!(if n == o { !given.is_finite() } else { given.to_bits() == good.to_bits() });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bad_numbers_in_an_embedding() {
+    let mut embedding = filled(Embedding::<6, 5>::zeros(), 1);
+    embedding.weight[3][2] = f32::NAN;
+    let tokens = [0usize, 3, 5, 1, 3, 2];
+    let mut trace = embedding.forward(&tokens).unwrap();
+    for (row, token) in trace.output().iter().zip(tokens) {
+        assert_eq!(bits(row), bits(&embedding.weight[token]));
+    }
+    let mut d_output = ordinary::<5>(2, 6);
+    d_output[2][4] = f32::NAN;
+    let gradients = embedding.backward(&tokens, &mut trace, &d_output).unwrap();
+    for (token, row) in gradients.weight.iter().enumerate() {
+        for (i, d) in row.iter().enumerate() {
+            assert_eq!(d.is_nan(), (token, i) == (5, 4));
+        }
+    }
+}
+
+fn bad_logits<const C: usize>() {
+    let logits = ordinary::<C>(1, 5);
+    let targets = [0, C - 1, C / 2, 0, C - 1];
+    for level in Level::available() {
+        let loss = CrossEntropy::sum().with_level(level);
+        let (good_loss, good) = loss.loss(&logits, &targets).unwrap();
+        assert!(good_loss.is_finite());
+        for class in 0..C {
+            for bad in [f32::NAN, f32::INFINITY] {
+                let mut spoiled = logits.clone();
+                spoiled[2][class] = bad;
+                let (given_loss, given) = loss.loss(&spoiled, &targets).unwrap();
+                // PyTorch's answer to +inf too: inf - inf.
+                assert!(given_loss.is_nan(), "{bad} at class {class} of {C} was hidden ({level})");
+                for (row, (given, good)) in given.rows().iter().zip(good.rows()).enumerate() {
+                    if row != 2 {
+                        assert_eq!(bits(given), bits(good), "{bad} reached another row ({level})");
+                    } else if bad.is_nan() {
+                        assert!(given.iter().all(|d| d.is_nan()), "NaN was hidden ({level})");
+                    } else {
+                        assert!(given[class].is_nan(), "inf was hidden ({level})");
+                    }
+                }
+            }
+            // -inf is a class that is impossible: nothing is wrong unless it is the target, or every class is.
+            if C > 1 {
+                let mut impossible = logits.clone();
+                impossible[2][class] = f32::NEG_INFINITY;
+                let (given_loss, given) = loss.loss(&impossible, &targets).unwrap();
+                let row = given.rows()[2];
+                assert!(row.iter().all(|d| d.is_finite()));
+                if class == targets[2] {
+                    assert_eq!((given_loss, row[class]), (f32::INFINITY, -1.0));
+                } else {
+                    assert!(given_loss.is_finite());
+                    assert_eq!(row[class], 0.0);
+                }
+            }
+        }
+        let (given_loss, given) = loss.loss(&[[f32::NEG_INFINITY; C]], &[0]).unwrap();
+        assert!(given_loss.is_nan() && given.rows()[0].iter().all(|d| d.is_nan()));
+    }
+}
+
+#[test]
+fn bad_logits_are_not_hidden() {
+    bad_logits::<1>();
+    bad_logits::<2>();
+    bad_logits::<4>();
+    bad_logits::<7>();
+    bad_logits::<16>();
+    bad_logits::<33>();
+}
+
+#[test]
+fn bad_gradients_stay_in_their_parameter() {
+    for level in Level::available() {
+        for place in 0..7 * 5 + 5 {
+            for bad in BAD {
+                let mut model = filled(Linear::<7, 5>::zeros(), 1);
+                let mut expected = model;
+                let gradients = filled(Linear::<7, 5>::zeros(), 2);
+                let mut spoiled = gradients;
+                let mut index = 0;
+                spoiled.visit_mut(&mut |tensor| {
+                    if let Some(d) = place.checked_sub(index).and_then(|i: usize| tensor.get_mut(i)) {
+                        *d = bad;
+                    }
+                    index += tensor.len();
+                });
+                let mut adam = Adam::new(0.01).with_level(level);
+                let mut good = adam.clone();
+                adam.step(&mut model, &spoiled).unwrap();
+                good.step(&mut expected, &gradients).unwrap();
+                // It stays: the moments remember it.
+                adam.step(&mut model, &gradients).unwrap();
+                good.step(&mut expected, &gradients).unwrap();
+                for (i, (given, expected)) in flat(&model).iter().zip(flat(&expected)).enumerate() {
+                    if i == place {
+                        assert!(given.is_nan(), "{bad} in a gradient was hidden ({level})");
+                    } else {
+                        assert_eq!(given.to_bits(), expected.to_bits(), "{bad} reached another parameter ({level})");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn tanh_of_bad_numbers() {
+    let mut cell = RnnCell::<1, 19>::zeros();
+    cell.weight_ih[0] = [1.0; 19];
+    for level in Level::available() {
+        let tanh = |x: f32| {
+            let mut h = [0.0; 19];
+            cell.step_at(level, &[x], &mut h);
+            h
+        };
+        assert!(tanh(f32::NAN).iter().chain(&tanh(-f32::NAN)).all(|y| y.is_nan()));
+        assert_eq!((tanh(f32::INFINITY), tanh(f32::NEG_INFINITY)), ([1.0; 19], [-1.0; 19]));
+        assert_eq!((tanh(f32::MAX), tanh(f32::MIN)), ([1.0; 19], [-1.0; 19]));
+        assert_eq!(tanh(f32::from_bits(1)), [f32::from_bits(1); 19]);
+    }
+}
+
+// ---- Memory --------------------------------------------------------------------------------------------------------
+
+/// Runs on a thread with the stack that a spawned thread has by default: 2 MiB.
+fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_large_cell_on_a_small_stack() {
+    on_a_small_stack(|| {
+        let cell = RnnCell::<1024, 1024>::boxed(&mut Generator::seed(0));
+        let (input, d_output) = (ordinary::<1024>(1, 6), ordinary::<1024>(2, 6));
+        for level in Level::available() {
+            let mut trace = Trace::at(level).with_d_input();
+            let view = Sequences::time_major(&input, 2, 3).unwrap();
+            cell.forward_into(view, &mut trace).unwrap();
+            let d_view = Sequences::time_major(&d_output, 2, 3).unwrap();
+            let mut gradients = cell.backward(view, &mut trace, d_view).unwrap();
+            let mut h = vec![[0.0; 1024]; 3];
+            cell.step_batch_at(level, &input[..3], &mut h).unwrap();
+            assert_eq!(bits(&h[1]), bits(trace.output().row(1, 0)));
+            let _ = cell.step_backward_at(level, &input[0], &h[0], &h[1], &d_output[0], &mut gradients);
+            let mut copy = cell.clone();
+            Adam::new(0.01).with_level(level).step(&mut copy, &gradients).unwrap();
+            assert_eq!(copy.parameter_count(), 2 * 1024 * 1024 + 2 * 1024);
+        }
+        let torch: Vec<f32> = cell.weight_hh_torch().collect();
+        let mut loaded = RnnCell::<1024, 1024>::zeros_boxed();
+        let bias = &torch[..1024];
+        let weights = RnnWeights { weight_ih: &torch, weight_hh: &torch, bias_ih: bias, bias_hh: bias };
+        loaded.load_torch(&weights).unwrap();
+        assert_eq!(loaded.weight_hh[3], cell.weight_hh[3]);
+    });
+}
+
+#[test]
+fn a_large_model_on_a_small_stack() {
+    on_a_small_stack(|| {
+        type Model = (Box<Embedding<5000, 1024>>, Rnn<1024, 1024, 2>, Box<Linear<1024, 1024>>);
+        let mut generator = Generator::seed(0);
+        let mut model: Model =
+            (Embedding::boxed(&mut generator), Rnn::new(&mut generator), Linear::boxed(&mut generator));
+        let tokens = [4999usize, 0, 17, 2500, 1, 2];
+        for level in Level::available() {
+            let mut trace = Trace::<Model>::at(level);
+            let view = Sequences::batch_first(&tokens, 2, 3).unwrap();
+            model.forward_into(view, &mut trace).unwrap();
+            let targets = Sequences::batch_first(&[1usize, 2, 3, 4, 5, 1023], 2, 3).unwrap();
+            let (loss, d_logits) = CrossEntropy::mean().with_level(level).loss(trace.output(), targets).unwrap();
+            assert!(loss.is_finite());
+            let mut gradients = model.clone();
+            model.backward_into(view, &mut trace, &d_logits, &mut gradients).unwrap();
+            Adam::new(1e-3).with_level(level).step(&mut model, &gradients).unwrap();
+        }
+        let linear = Linear::<1024, 1024>::zeros_boxed();
+        assert_eq!(linear.apply(&[1.0; 1024]), [0.0; 1024]);
+        let layers = Rnn::<1024, 1024, 2>::zeros();
+        let torch = vec![0.5; 1024 * 1024];
+        let bias = &torch[..1024];
+        let weights = RnnWeights { weight_ih: &torch, weight_hh: &torch, bias_ih: bias, bias_hh: bias };
+        assert_eq!(
+            Rnn::<1024, 1024, 2>::from_torch(&[weights; 2]).unwrap().parameter_count(),
+            layers.parameter_count()
+        );
+    });
+}
+
+/// Rows that start at any address, and lengths of any remainder, give the same bits.
+#[test]
+fn misaligned_slices() {
+    let rnn = filled(Rnn::<7, 13, 2>::zeros(), 1);
+    let (input, d_output) = (ordinary::<7>(2, 45), ordinary::<13>(3, 45));
+    let run = |level: Level, input: &[[f32; 7]], d_output: &[[f32; 13]]| {
+        let mut trace = Trace::at(level).with_d_input();
+        let input = Sequences::time_major(input, 5, 9).unwrap();
+        rnn.forward_into(input, &mut trace).unwrap();
+        let d_output = Sequences::time_major(d_output, 5, 9).unwrap();
+        let gradients = rnn.backward(input, &mut trace, d_output).unwrap();
+        let d_input = trace.d_input().unwrap().as_batch_first().unwrap().as_flattened().to_vec();
+        [trace.output().as_batch_first().unwrap().as_flattened(), &d_input, &flat(&gradients)].map(bits)
+    };
+    for level in Level::available() {
+        let expected = run(level, &input, &d_output);
+        for offset in 0..17 {
+            let shifted = |numbers: &[f32]| [&vec![f32::NAN; offset], numbers, &[f32::NAN; 3]].concat();
+            let (input, d_output) = (shifted(input.as_flattened()), shifted(d_output.as_flattened()));
+            let input = input[offset..offset + 7 * 45].as_chunks::<7>().0;
+            let d_output = d_output[offset..offset + 13 * 45].as_chunks::<13>().0;
+            assert_eq!(run(level, input, d_output), expected, "offset {offset} ({level})");
+        }
+    }
+    // The same for weights in PyTorch's order.
+    let weights = ordinary::<1>(4, 7 * 5 + 30).into_iter().flatten().collect::<Vec<f32>>();
+    let expected = Linear::<7, 5>::from_torch(&weights[13..48], &weights[..5]).unwrap();
+    for offset in 0..17 {
+        let shifted = [&vec![f32::NAN; offset], &weights[13..48]].concat();
+        assert_eq!(Linear::<7, 5>::from_torch(&shifted[offset..], &weights[..5]).unwrap(), expected);
+    }
+}
+
+/// Memory of the caller for gradients of the loss takes any shape that comes.
+#[test]
+fn memory_is_reused_for_any_shape() {
+    let mut d_logits = SequencesBuf::default();
+    for (steps, batch) in [(1, 1), (7, 5), (2, 3), (0, 4), (9, 0), (3, 11)] {
+        let logits = ordinary::<6>(steps as u64, steps * batch);
+        let targets: Vec<usize> = (0..steps * batch).map(|i| i % 6).collect();
+        let view = Sequences::time_major(&logits, steps, batch).unwrap();
+        let targets = Sequences::time_major(&targets, steps, batch).unwrap();
+        let loss = CrossEntropy::sum().loss_into(view, targets, &mut d_logits).unwrap();
+        let (fresh_loss, fresh) = CrossEntropy::sum().loss(view, targets).unwrap();
+        assert_eq!((loss.to_bits(), d_logits.rows()), (fresh_loss.to_bits(), fresh.rows()));
+        assert_eq!((d_logits.view().steps(), d_logits.view().batch()), (steps, batch));
+    }
+}

@@ -1,0 +1,602 @@
+//! One answer: the same bits however a result is reached.
+//!
+//! Streaming step by step, one sequence, the sequence inside any batch at any position, in chunks, time-major or
+//! batch-first, on any number of threads, at every level with fused multiply-add. Gradients: on any number of threads,
+//! at every such level, run after run, with fresh and with used traces. Levels without fused multiply-add keep all of
+//! this among themselves and differ from the others by a bounded rounding.
+//!
+//! `tests/answers.txt` holds hashes of some fixed runs, so that no release changes an answer unnoticed. To write it
+//! anew after a change that is meant to:
+//!
+//! ```text
+//! ELMAN_WRITE_ANSWERS=1 cargo test --release --test one_answer committed
+//! ```
+
+#[path = "properties/support.rs"]
+#[allow(dead_code, reason = "shared with the property tests, which use all of it")]
+mod support;
+
+use elman::{
+    Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Reduction, Rnn, RnnCell, Trace,
+};
+use proptest::prelude::*;
+use rayon::ThreadPool;
+use std::sync::OnceLock;
+use support::*;
+
+/// A pool of 1 to 8 threads.
+fn pool(threads: usize) -> &'static ThreadPool {
+    static POOLS: OnceLock<Vec<ThreadPool>> = OnceLock::new();
+    let new = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    &POOLS.get_or_init(|| (1..=8).map(new).collect())[threads - 1]
+}
+
+fn fused_levels() -> Vec<Level> {
+    Level::available().filter(|level| level.is_fused()).collect()
+}
+
+/// Holds the answer of every fused level to that of the first.
+fn at_fused_levels(answer: impl Fn(Level) -> Result<Vec<Vec<f32>>, TestCaseError>) -> Checked {
+    let levels = fused_levels();
+    let Some((first, others)) = levels.split_first() else { return Ok(()) };
+    let expected = answer(*first)?;
+    for level in others {
+        let given = answer(*level)?;
+        prop_assert_eq!(expected.len(), given.len());
+        for (i, (expected, given)) in expected.iter().zip(&given).enumerate() {
+            same_bits(&format!("result {i} at levels {first} and {level}"), expected, given)?;
+        }
+    }
+    Ok(())
+}
+
+/// Shapes of which about half are enough work for several threads.
+fn large_case() -> impl Strategy<Value = Case> {
+    (case(1), prop_oneof![1 => 0..=9usize, 3 => 10..=80usize]).prop_map(|(case, batch)| Case { batch, ..case })
+}
+
+/// The other order of memory.
+fn other(order: Order) -> Order {
+    match order {
+        Order::TimeMajor => Order::BatchFirst,
+        Order::BatchFirst => Order::TimeMajor,
+    }
+}
+
+struct Run<const IN: usize, const HID: usize, const LAYERS: usize> {
+    case: Case,
+    rnn: Rnn<IN, HID, LAYERS>,
+    input: Vec<[f32; IN]>,
+    d_output: Vec<[f32; HID]>,
+    initial: Vec<[f32; HID]>,
+    d_final: Vec<[f32; HID]>,
+}
+
+/// Output of every step, batch-first, and the final state.
+type Forward<const HID: usize> = (Vec<[f32; HID]>, Vec<[f32; HID]>);
+
+impl<const IN: usize, const HID: usize, const LAYERS: usize> Run<IN, HID, LAYERS> {
+    fn new(case: Case) -> Self {
+        let mut numbers = Numbers(case.seed);
+        let mut rnn = Rnn::zeros();
+        case.weights.fill(&mut numbers, HID, &mut rnn);
+        let rows = case.steps * case.batch;
+        Run {
+            rnn,
+            input: case.data.rows(&mut numbers, rows),
+            d_output: case.gradient.rows(&mut numbers, rows),
+            initial: case.state(case.initial, case.data, &mut numbers, LAYERS * case.batch),
+            d_final: case.state(case.d_final, case.gradient, &mut numbers, LAYERS * case.batch),
+            case,
+        }
+    }
+
+    /// The same with only these samples, in this order.
+    fn of_samples(&self, samples: &[usize]) -> Self {
+        let (steps, batch) = self.case.shape();
+        let state = |state: &[[f32; HID]]| -> Vec<[f32; HID]> {
+            let rows = (0..LAYERS).flat_map(|layer| samples.iter().map(move |b| layer * batch + b));
+            if state.is_empty() { Vec::new() } else { rows.map(|row| state[row]).collect() }
+        };
+        Run {
+            rnn: self.rnn.clone(),
+            input: of_samples(&self.input, steps, samples),
+            d_output: of_samples(&self.d_output, steps, samples),
+            initial: state(&self.initial),
+            d_final: state(&self.d_final),
+            case: Case { batch: samples.len(), ..self.case.clone() },
+        }
+    }
+
+    fn forward(&self, level: Level, order: Order) -> Result<Forward<HID>, TestCaseError> {
+        let mut trace = Trace::at(level);
+        let input = Rows::new(order, self.case.shape(), self.input.clone());
+        self.rnn.forward_from(input.view(), &self.initial, &mut trace)?;
+        Ok((trace.output().iter().copied().collect(), trace.final_state().clone()))
+    }
+
+    /// Gradients of the parameters, of the input (if asked for) and of the initial state.
+    fn backward(&self, trace: &mut Trace<Rnn<IN, HID, LAYERS>>, orders: (Order, Order)) -> Gradients {
+        let input = Rows::new(orders.0, self.case.shape(), self.input.clone());
+        let d_output = Rows::new(orders.1, self.case.shape(), self.d_output.clone());
+        self.rnn.forward_from(input.view(), &self.initial, trace)?;
+        let mut gradients = self.rnn.zeros_like();
+        self.rnn.backward_from(input.view(), trace, d_output.view(), &self.d_final, &mut gradients)?;
+        let d_input =
+            trace.d_input().into_iter().flat_map(|d_input| d_input.iter().flatten().copied().collect::<Vec<_>>());
+        Ok([flat(&gradients), d_input.collect(), trace.d_initial().as_flattened().to_vec()])
+    }
+
+    /// One sample, one step at a time, through all layers.
+    fn stream(&self, level: Level, sample: usize) -> Forward<HID> {
+        let (steps, batch) = self.case.shape();
+        let initial = |layer: usize| self.initial.get(layer * batch + sample).copied().unwrap_or([0.0; HID]);
+        let mut states: Vec<[f32; HID]> = (0..LAYERS).map(initial).collect();
+        let mut output = Vec::new();
+        for x in &self.input[sample * steps..][..steps] {
+            self.rnn.first().step_at(level, x, &mut states[0]);
+            for (layer, cell) in self.rnn.rest().iter().enumerate() {
+                let (below, above) = states.split_at_mut(layer + 1);
+                cell.step_at(level, &below[layer], &mut above[0]);
+            }
+            output.push(states[LAYERS - 1]);
+        }
+        (output, states)
+    }
+}
+
+type Gradients = Result<[Vec<f32>; 3], TestCaseError>;
+
+fn of_samples<R: Copy>(batch_first: &[R], steps: usize, samples: &[usize]) -> Vec<R> {
+    samples.iter().flat_map(|b| &batch_first[b * steps..][..steps]).copied().collect()
+}
+
+fn same_forward<const HID: usize>(what: &str, a: &Forward<HID>, b: &Forward<HID>) -> Checked {
+    same_bits(&format!("{what}: output"), a.0.as_flattened(), b.0.as_flattened())?;
+    same_bits(&format!("{what}: final state"), a.1.as_flattened(), b.1.as_flattened())
+}
+
+fn same_gradients(what: &str, a: &[Vec<f32>; 3], b: &[Vec<f32>; 3]) -> Checked {
+    same_bits(&format!("{what}: gradients"), &a[0], &b[0])?;
+    same_bits(&format!("{what}: d input"), &a[1], &b[1])?;
+    same_bits(&format!("{what}: d h0"), &a[2], &b[2])
+}
+
+fn forward<const IN: usize, const HID: usize, const LAYERS: usize>() {
+    property(16, large_case(), |case| {
+        let run = Run::<IN, HID, LAYERS>::new(case);
+        let (steps, batch) = run.case.shape();
+        let order = run.case.orders.0;
+        at_every_level(|level| {
+            let whole = pool(1).install(|| run.forward(level, order))?;
+            same_forward("the other order", &run.forward(level, other(order))?, &whole)?;
+            for threads in 2..=8 {
+                let given = pool(threads).install(|| run.forward(level, order))?;
+                same_forward(&format!("{threads} threads"), &given, &whole)?;
+            }
+            // Single samples, streamed and as a sequence; any samples as a batch of any size, in any order.
+            let mut numbers = Numbers(run.case.seed);
+            let chosen = |samples: &[usize]| {
+                let state = (0..LAYERS).flat_map(|layer| samples.iter().map(move |b| layer * batch + b));
+                (of_samples(&whole.0, steps, samples), state.map(|row| whole.1[row]).collect())
+            };
+            for _ in 0..if batch == 0 { 0 } else { 4 } {
+                let sample = numbers.below(batch);
+                same_forward("a stream", &run.stream(level, sample), &chosen(&[sample]))?;
+                let alone = run.of_samples(&[sample]).forward(level, order)?;
+                same_forward("a sequence", &alone, &chosen(&[sample]))?;
+                let samples: Vec<usize> = (0..1 + numbers.below(20)).map(|_| numbers.below(batch)).collect();
+                let elsewhere = run.of_samples(&samples).forward(level, order)?;
+                same_forward("another batch", &elsewhere, &chosen(&samples))?;
+            }
+            // In two chunks, the second from where the first ended.
+            if steps > 1 {
+                let cut = 1 + numbers.below(steps - 1);
+                let rows = |from: usize, to: usize| -> Vec<[f32; IN]> {
+                    (0..batch).flat_map(|b| &run.input[b * steps..][from..to]).copied().collect()
+                };
+                let (mut first, mut second) = (Trace::at(level), Trace::at(level));
+                let input = Rows::new(order, (cut, batch), rows(0, cut));
+                run.rnn.forward_from(input.view(), &run.initial, &mut first)?;
+                let input = Rows::new(order, (steps - cut, batch), rows(cut, steps));
+                run.rnn.forward_from(input.view(), first.final_state(), &mut second)?;
+                for b in 0..batch {
+                    for t in 0..steps {
+                        let (trace, t_in_chunk) = if t < cut { (&first, t) } else { (&second, t - cut) };
+                        same_bits("chunks", trace.output().row(b, t_in_chunk), &whole.0[b * steps + t])?;
+                    }
+                }
+                same_bits("chunks: final state", second.final_state().as_flattened(), whole.1.as_flattened())?;
+            }
+            Ok(())
+        })?;
+        at_fused_levels(|level| {
+            let (output, last) = run.forward(level, order)?;
+            Ok(vec![output.into_flattened(), last.into_flattened()])
+        })
+    });
+}
+
+fn backward<const IN: usize, const HID: usize, const LAYERS: usize>() {
+    property(16, large_case(), |case| {
+        let run = Run::<IN, HID, LAYERS>::new(case);
+        let orders = run.case.orders;
+        // What a used trace was used for before.
+        let before = Run::<IN, HID, LAYERS>::new(Case {
+            seed: !run.case.seed,
+            steps: 1 + run.case.seed as usize % 40,
+            batch: (run.case.seed >> 8) as usize % 40,
+            weights: Weights::Initial,
+            data: Values::Large,
+            ..run.case.clone()
+        });
+        let fresh = |level: Level| Trace::at(level).with_d_input();
+        at_every_level(|level| {
+            let whole = pool(1).install(|| run.backward(&mut fresh(level), orders))?;
+            for threads in 2..=8 {
+                let given = pool(threads).install(|| run.backward(&mut fresh(level), orders))?;
+                same_gradients(&format!("{threads} threads"), &given, &whole)?;
+            }
+            let mut used = fresh(level);
+            before.backward(&mut used, orders)?;
+            same_gradients("a used trace", &run.backward(&mut used, orders)?, &whole)?;
+            same_gradients("the used trace again", &run.backward(&mut used, orders)?, &whole)?;
+            let other_orders = (other(orders.0), other(orders.1));
+            same_gradients("the other orders", &run.backward(&mut fresh(level), other_orders)?, &whole)?;
+            let without = run.backward(&mut Trace::at(level), orders)?;
+            same_bits("without d input: gradients", &without[0], &whole[0])?;
+            same_bits("without d input: d h0", &without[2], &whole[2])?;
+            // Those of the input and of the initial state are a matter of one sample alone.
+            if run.case.batch > 0 {
+                let sample = Numbers(run.case.seed).below(run.case.batch);
+                let alone = run.of_samples(&[sample]).backward(&mut fresh(level), orders)?;
+                let width = run.case.steps * IN;
+                same_bits("a sample alone: d input", &alone[1], &whole[1][sample * width..][..width])?;
+                for (layer, d_h0) in alone[2].chunks_exact(HID).enumerate() {
+                    let row = layer * run.case.batch + sample;
+                    same_bits("a sample alone: d h0", d_h0, &whole[2][row * HID..][..HID])?;
+                }
+            }
+            Ok(())
+        })?;
+        at_fused_levels(|level| Ok(run.backward(&mut fresh(level), orders)?.to_vec()))
+    });
+}
+
+mod forwards {
+    use super::*;
+    for_sizes!(forward:
+        in_2_hid_3_layers_1(2, 3, 1), in_10_hid_8_layers_2(10, 8, 2), in_7_hid_16_layers_1(7, 16, 1),
+        in_17_hid_33_layers_2(17, 33, 2), in_33_hid_17_layers_3(33, 17, 3), in_64_hid_64_layers_1(64, 64, 1),
+        in_5_hid_130_layers_1(5, 130, 1),
+    );
+}
+
+mod backwards {
+    use super::*;
+    for_sizes!(backward:
+        in_2_hid_3_layers_1(2, 3, 1), in_10_hid_8_layers_2(10, 8, 2), in_7_hid_16_layers_1(7, 16, 1),
+        in_17_hid_33_layers_2(17, 33, 2), in_33_hid_17_layers_3(33, 17, 3), in_64_hid_64_layers_1(64, 64, 1),
+        in_5_hid_130_layers_1(5, 130, 1),
+    );
+}
+
+/// `Linear`: every row alone, in any batch, on any number of threads.
+#[test]
+fn linear() {
+    property(32, large_case(), |case| {
+        let mut numbers = Numbers(case.seed);
+        let mut linear = Linear::<40, 70>::zeros_boxed();
+        case.weights.fill(&mut numbers, 40, &mut linear);
+        let rows = case.steps * case.batch;
+        let rows_x = case.data.rows::<40>(&mut numbers, rows);
+        let rows_d = case.gradient.rows::<70>(&mut numbers, rows);
+        let answer = |level: Level, threads: usize, orders: (Order, Order)| -> Result<Vec<Vec<f32>>, TestCaseError> {
+            pool(threads).install(|| {
+                let mut trace = Trace::at(level).with_d_input();
+                let x = Rows::new(orders.0, case.shape(), rows_x.clone());
+                let d_y = Rows::new(orders.1, case.shape(), rows_d.clone());
+                linear.forward_into(x.view(), &mut trace)?;
+                let gradients = linear.backward(x.view(), &mut trace, d_y.view())?;
+                let output: Vec<f32> = trace.output().iter().flatten().copied().collect();
+                let d_input: Vec<f32> = trace.d_input().unwrap().iter().flatten().copied().collect();
+                Ok(vec![output, flat(&gradients), d_input])
+            })
+        };
+        at_every_level(|level| {
+            let whole = answer(level, 1, case.orders)?;
+            for (row, x) in whole[0].chunks_exact(70).zip(&rows_x) {
+                same_bits("a row alone", &linear.apply_at(level, x), row)?;
+            }
+            for threads in 2..=8 {
+                let orders = (other(case.orders.0), case.orders.1);
+                for (given, whole) in answer(level, threads, orders)?.iter().zip(&whole) {
+                    same_bits(&format!("{threads} threads"), given, whole)?;
+                }
+            }
+            Ok(())
+        })?;
+        at_fused_levels(|level| answer(level, 3, case.orders))
+    });
+}
+
+/// The parts that train a cell without a heap, and a batch of single steps.
+#[test]
+fn single_steps() {
+    property(64, (any::<u64>(), weights(), values(), values()), |(seed, weights, data, gradient)| {
+        let mut numbers = Numbers(seed);
+        let mut cell = RnnCell::<37, 29>::zeros();
+        weights.fill(&mut numbers, 29, &mut cell);
+        let x = data.rows::<37>(&mut numbers, 5);
+        let h = data.rows::<29>(&mut numbers, 5);
+        let d = gradient.rows::<29>(&mut numbers, 5);
+        at_fused_levels(|level| {
+            let (mut h_next, mut gradients) = (h.clone(), RnnCell::zeros());
+            cell.step_batch_at(level, &x, &mut h_next)?;
+            let mut results = vec![h_next.as_flattened().to_vec()];
+            for b in 0..5 {
+                let (d_x, d_h) = cell.step_backward_at(level, &x[b], &h[b], &h_next[b], &d[b], &mut gradients);
+                results.extend([d_x.to_vec(), d_h.to_vec()]);
+            }
+            results.push(flat(&gradients));
+            Ok(results)
+        })
+    });
+}
+
+fn loss<const C: usize>() {
+    property(32, (case(C), any::<bool>(), 0.1f32..5e3), |(case, mean, size)| {
+        let mut numbers = Numbers(case.seed);
+        let rows = 1 + case.steps * case.batch;
+        let logits: Vec<[f32; C]> =
+            case.data.rows::<C>(&mut numbers, rows).into_iter().map(|row| row.map(|z| z * size)).collect();
+        let targets: Vec<usize> = (0..rows).map(|_| numbers.below(C)).collect();
+        let reduction = if mean { Reduction::Mean } else { Reduction::Sum };
+        at_fused_levels(|level| {
+            let (loss, d_logits) = CrossEntropy::new(reduction).with_level(level).loss(&logits, &targets)?;
+            Ok(vec![vec![loss], d_logits.rows().as_flattened().to_vec()])
+        })
+    });
+}
+
+for_sizes!(loss: loss_of_1(1), loss_of_4(4), loss_of_15(15), loss_of_16(16), loss_of_37(37), loss_of_70(70));
+
+type Model = (Embedding<30, 16>, Rnn<16, 32, 2>, Linear<32, 30>);
+
+/// Trains a model for some steps; every loss, and the parameters it ends with.
+fn train(model: &mut Model, level: Level, case: &Case, steps: usize) -> Result<Vec<Vec<f32>>, TestCaseError> {
+    let mut numbers = Numbers(case.seed);
+    let rows = case.steps * case.batch;
+    let mut draw = |order| Rows::new(order, case.shape(), (0..rows).map(|_| numbers.below(30)).collect());
+    let (tokens, targets) = (draw(case.orders.0), draw(case.orders.1));
+    let mut adam = Adam::new(0.01).with_level(level);
+    let (mut trace, mut gradients, mut losses) = (Trace::at(level), model.zeros_like(), Vec::new());
+    for _ in 0..steps {
+        model.forward_into(tokens.view(), &mut trace)?;
+        let (loss, d_logits) = CrossEntropy::mean().with_level(level).loss(trace.output(), targets.view())?;
+        model.backward_into(tokens.view(), &mut trace, &d_logits, &mut gradients)?;
+        adam.step(model, &gradients)?;
+        losses.push(loss);
+    }
+    Ok(vec![losses, flat(model)])
+}
+
+/// A whole training is one answer.
+#[test]
+fn training() {
+    property(12, large_case(), |mut case| {
+        case.batch += 1;
+        let mut model: Model = (Embedding::zeros(), Rnn::zeros(), Linear::zeros());
+        Weights::Initial.fill(&mut Numbers(case.seed), 32, &mut model);
+        let answer = |level, threads| pool(threads).install(|| train(&mut model.clone(), level, &case, 3));
+        at_every_level(|level| {
+            let alone = answer(level, 1)?;
+            for threads in [1, 2, 3, 5, 8] {
+                for (alone, given) in alone.iter().zip(answer(level, threads)?) {
+                    same_bits(&format!("{threads} threads"), alone, &given)?;
+                }
+            }
+            Ok(())
+        })?;
+        at_fused_levels(|level| answer(level, 4))
+    });
+}
+
+/// The order that every product is summed in, in scalars: a sum over `k` is cut into 1, 2 or 4 chains (by the number of
+/// terms and of outputs), each ascending, the first from `init`; then `(c0 + c1) + (c2 + c3)`.
+fn canonical<const N: usize>(weight: &[[f32; N]], x: &[f32], init: [f32; N]) -> [f32; N] {
+    let k = x.len();
+    let chains = if k < 4 {
+        1
+    } else if k < 8 || N > 32 {
+        2
+    } else {
+        4
+    };
+    core::array::from_fn(|n| {
+        let mut sums = [init[n], 0.0, 0.0, 0.0];
+        for (chain, sum) in sums.iter_mut().enumerate().take(chains) {
+            for i in chain * k / chains..(chain + 1) * k / chains {
+                *sum = x[i].mul_add(weight[i][n], *sum);
+            }
+        }
+        match chains {
+            1 => sums[0],
+            2 => sums[0] + sums[1],
+            _ => (sums[0] + sums[1]) + (sums[2] + sums[3]),
+        }
+    })
+}
+
+fn written_order<const IN: usize, const HID: usize>() {
+    // tanh alone: a cell of one neuron that takes its input as it is.
+    let mut identity = RnnCell::<1, 1>::zeros();
+    identity.weight_ih[0][0] = 1.0;
+    property(32, (any::<u64>(), weights(), values()), |(seed, weights, data)| {
+        let mut numbers = Numbers(seed);
+        let (mut cell, mut linear) = (RnnCell::<IN, HID>::zeros_boxed(), Linear::<IN, HID>::zeros_boxed());
+        weights.fill(&mut numbers, HID, &mut cell);
+        weights.fill(&mut numbers, IN, &mut linear);
+        let x = data.rows::<IN>(&mut numbers, 1)[0];
+        let h = data.rows::<HID>(&mut numbers, 1)[0];
+        for level in fused_levels() {
+            same_bits("linear", &linear.apply_at(level, &x), &canonical(&linear.weight, &x, linear.bias))?;
+            let bias = core::array::from_fn(|n| cell.bias_ih[n] + cell.bias_hh[n]);
+            let z = canonical(&cell.weight_hh, &h, canonical(&cell.weight_ih, &x, bias));
+            let expected = z.map(|z| {
+                let mut y = [0.0];
+                identity.step_at(level, &[z], &mut y);
+                y[0]
+            });
+            let mut given = h;
+            cell.step_at(level, &x, &mut given);
+            // The neuron that stands for tanh adds zeros, which turns -0 into 0.
+            same_bits("a step", &given.map(|y| y + 0.0), &expected)?;
+        }
+        Ok(())
+    });
+}
+
+mod order_of_sums {
+    use super::*;
+    for_sizes!(written_order:
+        in_3_hid_2(3, 2), in_4_hid_8(4, 8), in_7_hid_9(7, 9), in_8_hid_32(8, 32), in_9_hid_33(9, 33),
+        in_45_hid_31(45, 31), in_66_hid_130(66, 130),
+    );
+}
+
+/// Without fused multiply-add the answer is another, by a bounded rounding. With weights whose sums of absolute values
+/// are at most `m` (recurrent: at most 1) and data in -1 .. 1, a step adds at most `n U m` for its `n` roundings and one
+/// unit in the last place for tanh to what the step before left, on each side.
+#[test]
+fn levels_without_fma_are_close() {
+    const U: f64 = 1.0 / (1u64 << 24) as f64;
+    property(64, (case(1), any::<u64>()), |(case, seed)| {
+        let case = Case { seed, weights: Weights::Contracting, data: Values::Ordinary, ..case };
+        let run = Run::<17, 33, 1>::new(case);
+        let answers: Vec<Forward<33>> =
+            Level::available().map(|level| run.forward(level, run.case.orders.0)).collect::<Result<_, _>>()?;
+        let (roundings, m) = ((17 + 33 + 9) as f64, (17.0 + 33.0 + 2.0) / 33.0);
+        let a_step = roundings * U * m * 1.001 + 2.0 * U;
+        for (a, b) in answers.iter().zip(&answers[1..]) {
+            for (i, (a, b)) in a.0.iter().zip(&b.0).enumerate() {
+                let t = i % run.case.steps;
+                for (a, b) in a.iter().zip(b) {
+                    let bound = 2.0 * (t + 1) as f64 * a_step;
+                    prop_assert!((f64::from(*a) - f64::from(*b)).abs() <= bound, "{} and {} at step {}", a, b, t);
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+// ---- Committed answers ---------------------------------------------------------------------------------------------
+
+/// The 64-bit hash of Fowler, Noll and Vo (FNV-1a) over the bits, lowest byte first.
+fn hash(numbers: impl IntoIterator<Item = f32>) -> u64 {
+    let bytes = numbers.into_iter().flat_map(|x| x.to_bits().to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+fn draw<const N: usize>(generator: &mut Generator, rows: usize) -> Vec<[f32; N]> {
+    (0..rows).map(|_| core::array::from_fn(|_| generator.uniform(-2.0, 2.0))).collect()
+}
+
+/// The fixed runs: name, and hash of the result.
+fn fixed_runs(level: Level) -> Result<Vec<(&'static str, u64)>, TestCaseError> {
+    let mut runs = Vec::new();
+
+    let mut identity = RnnCell::<1, 1>::zeros();
+    identity.weight_ih[0][0] = 1.0;
+    let tanh = |bits: u32| {
+        let mut y = [0.0];
+        identity.step_at(level, &[f32::from_bits(bits)], &mut y);
+        y[0]
+    };
+    // Every finite magnitude, 1001 units in the last place apart.
+    let swept: Vec<f32> = (0..0x7f80_0000).step_by(1001).map(tanh).collect();
+    runs.push(("tanh", hash(swept)));
+
+    let mut generator = Generator::seed(1);
+    let cell = RnnCell::<10, 17>::new(&mut generator);
+    let mut h = [0.0; 17];
+    let mut states = Vec::new();
+    for x in draw::<10>(&mut generator, 1000) {
+        cell.step_at(level, &x, &mut h);
+        states.extend(h);
+    }
+    runs.push(("rnn_cell_stream", hash(states)));
+
+    let rnn = Rnn::<24, 40, 2>::new(&mut generator);
+    let (input, d_output) = (draw::<24>(&mut generator, 35 * 37), draw::<40>(&mut generator, 35 * 37));
+    let (initial, d_final) = (draw::<40>(&mut generator, 2 * 37), draw::<40>(&mut generator, 2 * 37));
+    let input = Rows::new(Order::TimeMajor, (35, 37), input);
+    let d_output = Rows::new(Order::BatchFirst, (35, 37), d_output);
+    let mut trace = Trace::at(level).with_d_input();
+    rnn.forward_from(input.view(), &initial, &mut trace)?;
+    let mut gradients = rnn.zeros_like();
+    rnn.backward_from(input.view(), &mut trace, d_output.view(), &d_final, &mut gradients)?;
+    runs.push(("rnn_output", hash(trace.output().iter().flatten().copied())));
+    runs.push(("rnn_final_state", hash(trace.final_state().iter().flatten().copied())));
+    runs.push(("rnn_gradients", hash(flat(&gradients))));
+    runs.push(("rnn_d_input", hash(trace.d_input().unwrap().iter().flatten().copied())));
+    runs.push(("rnn_d_initial", hash(trace.d_initial().iter().flatten().copied())));
+
+    let linear = Linear::<70, 33>::new(&mut generator);
+    let (x, d_y) = (draw::<70>(&mut generator, 50), draw::<33>(&mut generator, 50));
+    let mut trace = Trace::at(level).with_d_input();
+    linear.forward_into(&x, &mut trace)?;
+    let gradients = linear.backward(&x, &mut trace, &d_y)?;
+    runs.push(("linear_output", hash(trace.output().iter().flatten().copied())));
+    runs.push(("linear_gradients", hash(flat(&gradients))));
+    runs.push(("linear_d_input", hash(trace.d_input().unwrap().iter().flatten().copied())));
+
+    let logits: Vec<[f32; 37]> = draw::<37>(&mut generator, 99).into_iter().map(|row| row.map(|z| 10.0 * z)).collect();
+    let targets: Vec<usize> = (0..99).map(|i| i * i % 37).collect();
+    let (loss, d_logits) = CrossEntropy::mean().with_level(level).loss(&logits, &targets)?;
+    runs.push(("cross_entropy", hash(d_logits.rows().iter().flatten().copied().chain([loss]))));
+
+    let mut model: Model = (Embedding::new(&mut generator), Rnn::new(&mut generator), Linear::new(&mut generator));
+    let case = Case {
+        seed: 7,
+        steps: 21,
+        batch: 19,
+        weights: Weights::Initial,
+        data: Values::Ordinary,
+        gradient: Values::Ordinary,
+        orders: (Order::TimeMajor, Order::BatchFirst),
+        initial: false,
+        d_final: false,
+        d_input: false,
+    };
+    runs.push(("training", hash(train(&mut model, level, &case, 20)?.concat())));
+    Ok(runs)
+}
+
+#[test]
+fn committed_answers_are_reproduced() -> Checked {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/answers.txt");
+    let levels = fused_levels();
+    if levels.is_empty() {
+        eprintln!("no level with fused multiply-add here: nothing to compare");
+        return Ok(());
+    }
+    let lines = |level: Level| -> Result<String, TestCaseError> {
+        Ok(fixed_runs(level)?.into_iter().map(|(name, hash)| format!("{name} {hash:016x}\n")).collect())
+    };
+    if std::env::var_os("ELMAN_WRITE_ANSWERS").is_some() {
+        std::fs::write(path, lines(levels[0])?).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_else(|error| {
+        panic!("{path}: {error}; ELMAN_WRITE_ANSWERS=1 cargo test --release --test one_answer committed writes it")
+    });
+    for level in levels {
+        let given = lines(level)?;
+        for (committed, given) in committed.lines().zip(given.lines()) {
+            prop_assert_eq!(committed, given, "another answer than the committed one at level {}", level);
+        }
+        prop_assert_eq!(committed.lines().count(), given.lines().count());
+    }
+    Ok(())
+}
