@@ -10,6 +10,7 @@ use alloc::boxed::Box;
 pub(crate) const SAMPLES_PER_GROUP: usize = 16;
 
 /// Floating-point operations below which a pass stays on the calling thread: waking another one costs as long.
+#[cfg(feature = "rayon")]
 pub(crate) const OPERATIONS_FOR_THREADS: usize = 2_000_000;
 
 /// Work over samples that can be cut between samples.

@@ -88,8 +88,8 @@ impl CrossEntropy {
     ) -> Result<f32, Error> {
         let (logits, targets) = (logits.into(), targets.into());
         targets.check_shape("the targets", logits.shape())?;
-        if let Some((index, target)) = targets.iter().enumerate().find(|(_, target)| **target >= C) {
-            return Err(Error::TargetOutOfRange { target: *target, classes: C, index });
+        if let Some(index) = targets.in_memory().iter().position(|target| *target >= C) {
+            return Err(Error::TargetOutOfRange { target: targets.in_memory()[index], classes: C, index });
         }
         let rows = logits.steps() * logits.batch();
         let scale = match self.reduction {

@@ -112,6 +112,20 @@ pub trait Layer: Parameters + Sized + Send + Sync {
     /// The state after the last step of the last forward.
     fn final_state(cache: &Self::Cache) -> &Self::State;
 
+    /// Whether a backward fits the forward that filled `cache`, so that a refused one changes nothing. `d_output` is the
+    /// shape of the gradient of the output: steps, samples.
+    ///
+    /// # Errors
+    ///
+    /// If the shapes do not fit, or a token is out of range.
+    fn check_backward(
+        &self,
+        input: Sequences<'_, Self::Input>,
+        cache: &Self::Cache,
+        d_output: (usize, usize),
+        d_final: &Self::State,
+    ) -> Result<(), Error>;
+
     /// The backward pass; overwrites `gradients`. [`Layer::backward_into`] is the form to call.
     ///
     /// # Errors
@@ -378,6 +392,15 @@ impl<L: Layer + bytemuck::Zeroable> Layer for Box<L> {
     fn final_state(cache: &L::Cache) -> &L::State {
         L::final_state(cache)
     }
+    fn check_backward(
+        &self,
+        input: Sequences<'_, L::Input>,
+        cache: &L::Cache,
+        d_output: (usize, usize),
+        d_final: &L::State,
+    ) -> Result<(), Error> {
+        (**self).check_backward(input, cache, d_output, d_final)
+    }
     fn backward_with(
         &self,
         run: Run,
@@ -453,6 +476,23 @@ macro_rules! impl_tuple {
                 &cache.last
             }
 
+            fn check_backward(
+                &self,
+                input: Sequences<'_, Self::Input>,
+                cache: &Self::Cache,
+                d_output: (usize, usize),
+                d_final: &Self::State,
+            ) -> Result<(), Error> {
+                let layers = &cache.layers;
+                check_output_shape(Self::output(cache).shape(), d_output)?;
+                self.0.check_backward(input, &layers.0, A::output(&layers.0).shape(), &d_final.0)?;
+                $(
+                    let (below, shape) = ($from::output(&layers.$f), $to::output(&layers.$t).shape());
+                    self.$t.check_backward(below, &layers.$t, shape, &d_final.$t)?;
+                )+
+                Ok(())
+            }
+
             fn backward_with(
                 &self,
                 run: Run,
@@ -462,6 +502,7 @@ macro_rules! impl_tuple {
                 d_final: &Self::State,
                 gradients: &mut Self,
             ) -> Result<(), Error> {
+                self.check_backward(input, cache, d_output.shape(), d_final)?;
                 let TupleCache { layers, d_initial, .. } = cache;
                 // Every layer but the first owes the one below it a gradient.
                 let inner = Run { d_input: true, ..run };
@@ -486,6 +527,11 @@ macro_rules! impl_tuple {
             }
         }
     };
+}
+
+/// Refuses a gradient of the output that has not the shape of the output.
+pub(crate) fn check_output_shape(expected: (usize, usize), given: (usize, usize)) -> Result<(), Error> {
+    if expected == given { Ok(()) } else { Err(Error::Shape { what: "the gradient of the output", expected, given }) }
 }
 
 /// What a tuple of layers keeps: what its layers keep, and their states side by side.

@@ -117,14 +117,23 @@ impl<'a, R> Sequences<'a, R> {
         if contiguous { Some(self.rows) } else { None }
     }
 
+    /// The rows in the order of the caller's memory.
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn in_memory(&self) -> &'a [R] {
+        self.rows
+    }
+
+    #[cfg(feature = "alloc")]
     pub(crate) const fn shape(&self) -> (usize, usize) {
         (self.steps, self.batch)
     }
 
+    #[cfg(feature = "alloc")]
     pub(crate) fn check_shape(&self, what: &'static str, expected: (usize, usize)) -> Result<(), Error> {
         if self.shape() == expected { Ok(()) } else { Err(Error::Shape { what, expected, given: self.shape() }) }
     }
 
+    #[cfg(feature = "alloc")]
     pub(crate) fn check_steps(&self) -> Result<(), Error> {
         if self.steps == 0 { Err(Error::NoSteps) } else { Ok(()) }
     }

@@ -49,7 +49,7 @@ fn lengths_that_do_not_divide() {
     let rows = [[0.0f32; 3]; 7];
     for (steps, batch) in [(2, 3), (2, 4), (0, 3), (7, 0), (1, 8), (usize::MAX, 2), (1 << 40, 1 << 40)] {
         for made in [Sequences::time_major(&rows, steps, batch), Sequences::batch_first(&rows, steps, batch)] {
-            let expected = steps.checked_mul(batch).unwrap_or(usize::MAX);
+            let expected = steps.saturating_mul(batch);
             let error = made.unwrap_err();
             assert_eq!(error, Error::Length { what: "rows of the sequences", expected, given: 7 });
             says(error, &[expected, 7]);
@@ -702,7 +702,7 @@ fn bad_logits_are_not_hidden() {
 #[test]
 fn bad_gradients_stay_in_their_parameter() {
     for level in Level::available() {
-        for place in 0..7 * 5 + 5 {
+        for place in 0..7 * 5 + 5usize {
             for bad in BAD {
                 let mut model = filled(Linear::<7, 5>::zeros(), 1);
                 let mut expected = model;

@@ -95,7 +95,7 @@ impl<const V: usize, const E: usize> Embedding<V, E> {
 #[cfg(feature = "alloc")]
 mod over_sequences {
     use super::*;
-    use crate::model::{Layer, Parameters, Run, impl_parameters};
+    use crate::model::{Layer, Parameters, Run, check_output_shape, impl_parameters};
     use crate::sequences::{Sequences, SequencesBuf};
 
     impl_parameters!(Embedding<V, E> { weight flattened });
@@ -137,6 +137,19 @@ mod over_sequences {
             &()
         }
 
+        fn check_backward(
+            &self,
+            input: Sequences<'_, usize>,
+            cache: &Self::Cache,
+            d_output: (usize, usize),
+            (): &(),
+        ) -> Result<(), Error> {
+            let shape = cache.output.view().shape();
+            input.check_shape("the input of the backward", shape)?;
+            check_output_shape(shape, d_output)?;
+            check_tokens::<V>(input)
+        }
+
         /// Adds the gradient of each output to its token's row, sample after sample.
         fn backward_with(
             &self,
@@ -147,10 +160,7 @@ mod over_sequences {
             (): &(),
             gradients: &mut Self,
         ) -> Result<(), Error> {
-            let shape = cache.output.view().shape();
-            input.check_shape("the input of the backward", shape)?;
-            d_output.check_shape("the gradient of the output", shape)?;
-            check_tokens::<V>(input)?;
+            self.check_backward(input, cache, d_output.shape(), &())?;
             gradients.fill_zero();
             for (token, d_row) in input.iter().zip(d_output.iter()) {
                 for (to, d) in gradients.weight[*token].iter_mut().zip(d_row) {

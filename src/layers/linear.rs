@@ -135,7 +135,7 @@ mod over_sequences {
     use crate::kernels::pack::Panels;
     use crate::kernels::recurrence::{Projection, STEPS_PER_BLOCK, Strided};
     use crate::kernels::weight_gradient;
-    use crate::model::{Layer, Parameters, Run, impl_parameters};
+    use crate::model::{Layer, Parameters, Run, check_output_shape, impl_parameters};
     use crate::sequences::{Sequences, SequencesBuf};
     use alloc::boxed::Box;
 
@@ -190,6 +190,18 @@ mod over_sequences {
             &()
         }
 
+        fn check_backward(
+            &self,
+            input: Sequences<'_, [f32; IN]>,
+            cache: &Self::Cache,
+            d_output: (usize, usize),
+            (): &(),
+        ) -> Result<(), Error> {
+            let shape = cache.output.view().shape();
+            input.check_shape("the input of the backward", shape)?;
+            check_output_shape(shape, d_output)
+        }
+
         fn backward_with(
             &self,
             run: Run,
@@ -199,8 +211,7 @@ mod over_sequences {
             (): &(),
             gradients: &mut Self,
         ) -> Result<(), Error> {
-            input.check_shape("the input of the backward", cache.output.view().shape())?;
-            d_output.check_shape("the gradient of the output", cache.output.view().shape())?;
+            self.check_backward(input, cache, d_output.shape(), &())?;
             let groups = input.batch().div_ceil(SAMPLES_PER_GROUP);
             batch::reset_groups(&mut cache.group_gradients, groups);
             if run.d_input {

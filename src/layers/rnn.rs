@@ -1,6 +1,6 @@
 //! Stacked tanh recurrent layers: `Rnn`.
 
-use super::rnn_cell::over_sequences::RnnCellCache;
+use super::rnn_cell::over_sequences::{RnnCellCache, check_rows};
 use super::{RnnCell, RnnWeights};
 use crate::model::{Layer, Parameters, Run};
 use crate::sequences::Sequences;
@@ -167,6 +167,16 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Layer for Rnn<IN, H
         &cache.last
     }
 
+    fn check_backward(
+        &self,
+        input: Sequences<'_, [f32; IN]>,
+        cache: &Self::Cache,
+        d_output: (usize, usize),
+        d_final: &Self::State,
+    ) -> Result<(), Error> {
+        check_rows(input, Self::output(cache).shape(), d_output, LAYERS, d_final)
+    }
+
     fn backward_with(
         &self,
         run: Run,
@@ -176,13 +186,8 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Layer for Rnn<IN, H
         d_final: &Self::State,
         gradients: &mut Self,
     ) -> Result<(), Error> {
-        let shape = cache.first.output().shape();
-        input.check_shape("the input of the backward", shape)?;
-        d_output.check_shape("the gradient of the output", shape)?;
-        let samples = shape.1;
-        if !d_final.is_empty() {
-            Error::check_length("rows of the gradient of the final state", LAYERS * samples, d_final.len())?;
-        }
+        self.check_backward(input, cache, d_output.shape(), d_final)?;
+        let samples = input.batch();
         cache.d_initial.resize(LAYERS * samples, [0.0; HID]);
         // From the top down; every layer but the first owes its input a gradient.
         let mut rest = cache.rest.as_mut_slice();

@@ -294,7 +294,7 @@ pub(super) mod over_sequences {
         Backward, Forward, OneSample, PackedCell, PackedTranspose, Projection, SAMPLES_FOR_TILES, STEPS_PER_BLOCK,
         Strided,
     };
-    use crate::model::{Layer, Parameters, Run, impl_parameters};
+    use crate::model::{Layer, Parameters, Run, check_output_shape, impl_parameters};
     use crate::sequences::{Sequences, SequencesBuf};
     use alloc::boxed::Box;
     use alloc::vec::Vec;
@@ -332,6 +332,22 @@ pub(super) mod over_sequences {
         pub(in crate::layers) fn d_initial(&self) -> &Vec<[f32; HID]> {
             &self.d_initial
         }
+    }
+
+    /// Whether a backward over `layers` layers fits the forward, whose outputs had a shape.
+    pub(in crate::layers) fn check_rows<const IN: usize, const HID: usize>(
+        input: Sequences<'_, [f32; IN]>,
+        shape: (usize, usize),
+        d_output: (usize, usize),
+        layers: usize,
+        d_final: &[[f32; HID]],
+    ) -> Result<(), Error> {
+        input.check_shape("the input of the backward", shape)?;
+        check_output_shape(shape, d_output)?;
+        if !d_final.is_empty() {
+            Error::check_length("rows of the gradient of the final state", layers * shape.1, d_final.len())?;
+        }
+        Ok(())
     }
 
     /// One row a sample.
@@ -388,13 +404,8 @@ pub(super) mod over_sequences {
             d_final: &[[f32; HID]],
             gradients: &mut Self,
         ) -> Result<(), Error> {
-            let shape = cache.output.view().shape();
-            input.check_shape("the input of the backward", shape)?;
-            d_output.check_shape("the gradient of the output", shape)?;
-            let (steps, samples) = shape;
-            if !d_final.is_empty() {
-                Error::check_length("rows of the gradient of the final state", samples, d_final.len())?;
-            }
+            check_rows(input, cache.output.view().shape(), d_output.shape(), 1, d_final)?;
+            let (steps, samples) = input.shape();
             let groups = samples.div_ceil(SAMPLES_PER_GROUP);
             batch::reset_groups(&mut cache.group_gradients, groups);
             cache.scratch.resize_with(groups.max(cache.scratch.len()), Scratch::default);
@@ -454,6 +465,16 @@ pub(super) mod over_sequences {
 
         fn final_state(cache: &Self::Cache) -> &Self::State {
             cache.last()
+        }
+
+        fn check_backward(
+            &self,
+            input: Sequences<'_, [f32; IN]>,
+            cache: &Self::Cache,
+            d_output: (usize, usize),
+            d_final: &Self::State,
+        ) -> Result<(), Error> {
+            check_rows(input, cache.output().shape(), d_output, 1, d_final)
         }
 
         fn backward_with(

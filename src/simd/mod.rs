@@ -18,6 +18,7 @@ pub(crate) mod portable;
 ///
 /// Implementations mark every method `#[inline(always)]`: an operation that is not inlined into its trampoline becomes
 /// a function call.
+#[cfg_attr(not(feature = "alloc"), allow(dead_code, reason = "training needs more operations than a step"))]
 pub(crate) trait Simd: Copy + Send + Sync {
     /// Lanes in one vector: 4, 8 or 16.
     const LANES: usize;

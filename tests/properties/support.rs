@@ -262,6 +262,7 @@ pub fn flat(parameters: &impl Parameters) -> Vec<f32> {
 }
 
 /// Instantiates a property for a list of sizes.
+#[allow(unused_macros, reason = "shared by test programs that do not all instantiate sizes")]
 macro_rules! for_sizes {
     ($check:ident: $($name:ident ($($size:literal),+)),+ $(,)?) => {
         $(
@@ -272,4 +273,5 @@ macro_rules! for_sizes {
         )+
     };
 }
+#[allow(unused_imports, reason = "as above")]
 pub(crate) use for_sizes;
