@@ -5,9 +5,9 @@
 use super::matvec::{self, Tanh};
 use super::pack::{Panels, Scratch};
 use super::tile::{self, Rows};
-use super::weight_gradient::{self, Source};
+use super::weight_gradient::{Block, Source};
 use crate::Level;
-use crate::simd::{Kernel, Simd, load, store};
+use crate::simd::{Kernel, Simd, load_some, store_some};
 use core::ops::Range;
 
 /// Steps that are projected, differentiated and summed into the weight gradients together, while they are in cache.
@@ -124,19 +124,18 @@ impl Rows for Projected<'_> {
         )
     }
     #[inline(always)]
-    fn init<S: Simd, const PARTIAL: bool>(&self, s: S, _: usize, _: usize, first: usize) -> S::F32 {
-        match self.projection.bias {
-            Some(bias) => load::<S, PARTIAL>(s, &bias[first..]),
-            None => s.splat(0.0),
-        }
+    fn start(&self, _: usize, _: usize) -> &[f32] {
+        self.projection.bias.unwrap_or_default()
     }
     #[inline(always)]
-    fn finish<S: Simd, const PARTIAL: bool>(&mut self, s: S, outer: usize, inner: usize, first: usize, sum: S::F32) {
+    fn finish<S: Simd>(&mut self, s: S, outer: usize, inner: usize, first: usize, sums: &[f32]) {
         let (sample, step) = self.position(outer, inner);
         let Projection { out, out_steps, panels, .. } = &mut self.projection;
         let columns = panels.columns();
         let row = &mut out[(sample * *out_steps + step) * columns..][..columns];
-        store::<S, PARTIAL>(s, sum, &mut row[first..]);
+        for (to, sums) in row[first..].chunks_mut(S::LANES).zip(sums.chunks_exact(S::LANES)) {
+            store_some(s, s.load(sums), to);
+        }
     }
 }
 
@@ -230,14 +229,15 @@ impl Rows for Recurrent<'_> {
         }
     }
     #[inline(always)]
-    fn init<S: Simd, const PARTIAL: bool>(&self, s: S, _: usize, sample: usize, first: usize) -> S::F32 {
-        let row = &self.states[(sample * self.steps + self.step) * self.hidden..][..self.hidden];
-        load::<S, PARTIAL>(s, &row[first..])
+    fn start(&self, _: usize, sample: usize) -> &[f32] {
+        &self.states[(sample * self.steps + self.step) * self.hidden..][..self.hidden]
     }
     #[inline(always)]
-    fn finish<S: Simd, const PARTIAL: bool>(&mut self, s: S, _: usize, sample: usize, first: usize, sum: S::F32) {
+    fn finish<S: Simd>(&mut self, s: S, _: usize, sample: usize, first: usize, sums: &[f32]) {
         let row = &mut self.states[(sample * self.steps + self.step) * self.hidden..][..self.hidden];
-        store::<S, PARTIAL>(s, super::tanh::tanh(s, sum), &mut row[first..]);
+        for (to, sums) in row[first..].chunks_mut(S::LANES).zip(sums.chunks_exact(S::LANES)) {
+            store_some(s, super::tanh::tanh(s, s.load(sums)), to);
+        }
     }
 }
 
@@ -288,7 +288,9 @@ impl Kernel for Backward<'_> {
         let Backward { hidden, samples, steps, input, initial, output, packed, .. } = self;
         // Rows of dz: the steps of a block, and behind them the first step of the block that follows in time.
         let slots = STEPS_PER_BLOCK + 1;
-        let d_sums = self.scratch.get(samples * slots * hidden);
+        let block_memory = Block::memory(s, samples * STEPS_PER_BLOCK.min(steps), hidden);
+        let (block_memory, d_sums) =
+            self.scratch.get(block_memory + samples * slots * hidden).split_at_mut(block_memory);
         let d_input = &mut self.d_input.unwrap_or_default();
         let mut end = steps;
         while end > 0 {
@@ -314,9 +316,10 @@ impl Kernel for Backward<'_> {
             let grid = (samples, end - start);
             let inputs = input.starting_at_step(start);
             let states = Previous { initial, output, first: start };
-            weight_gradient::add_outer_products(s, &inputs, &d_sum_rows, grid, self.d_weight_ih, hidden);
-            weight_gradient::add_outer_products(s, &states, &d_sum_rows, grid, self.d_weight_hh, hidden);
-            weight_gradient::add_rows(s, &d_sum_rows, grid, self.d_bias);
+            let mut block = Block::pack(s, &d_sum_rows, grid, hidden, block_memory);
+            block.add_outer_products(s, &inputs, self.d_weight_ih);
+            block.add_outer_products(s, &states, self.d_weight_hh);
+            block.add_rows(s, self.d_bias);
             if !d_input.is_empty() {
                 let projection = Projection {
                     panels: &packed.input,
@@ -366,11 +369,13 @@ impl RecurrentBackward<'_> {
     fn last_step<S: Simd>(&mut self, s: S, samples: usize) {
         for sample in 0..samples {
             for first in (0..self.hidden).step_by(S::LANES) {
-                let mut d_hidden = self.init::<S, true>(s, 0, sample, first);
+                let mut d_hidden = load_some(s, &self.start(0, sample)[first..]);
                 if let Some(d_final) = self.d_final {
-                    d_hidden = s.add(d_hidden, s.load_partial(&d_final.row(sample, 0)[first..]));
+                    d_hidden = s.add(d_hidden, load_some(s, &d_final.row(sample, 0)[first..]));
                 }
-                self.finish::<S, true>(s, 0, sample, first, d_hidden);
+                let row = &mut self.d_sums[(sample * self.slots + self.slot) * self.hidden..][..self.hidden];
+                let h = load_some(s, &self.output.row(sample, self.step)[first..]);
+                store_some(s, s.mul(d_hidden, super::tanh::derivative_from_output(s, h)), &mut row[first..]);
             }
         }
     }
@@ -382,14 +387,18 @@ impl Rows for RecurrentBackward<'_> {
         (&self.d_sums[(sample * self.slots + self.slot + 1) * self.hidden..], self.slots * self.hidden)
     }
     #[inline(always)]
-    fn init<S: Simd, const PARTIAL: bool>(&self, s: S, _: usize, sample: usize, first: usize) -> S::F32 {
-        load::<S, PARTIAL>(s, &self.d_output.row(sample, self.step)[first..])
+    fn start(&self, _: usize, sample: usize) -> &[f32] {
+        self.d_output.row(sample, self.step)
     }
     #[inline(always)]
-    fn finish<S: Simd, const PARTIAL: bool>(&mut self, s: S, _: usize, sample: usize, first: usize, sum: S::F32) {
-        let h = load::<S, PARTIAL>(s, &self.output.row(sample, self.step)[first..]);
+    fn finish<S: Simd>(&mut self, s: S, _: usize, sample: usize, first: usize, sums: &[f32]) {
+        let h = &self.output.row(sample, self.step)[first..];
         let row = &mut self.d_sums[(sample * self.slots + self.slot) * self.hidden..][..self.hidden];
-        store::<S, PARTIAL>(s, s.mul(sum, super::tanh::derivative_from_output(s, h)), &mut row[first..]);
+        let vectors = row[first..].chunks_mut(S::LANES).zip(h.chunks(S::LANES)).zip(sums.chunks_exact(S::LANES));
+        for ((to, h), sums) in vectors {
+            let slope = super::tanh::derivative_from_output(s, load_some(s, h));
+            store_some(s, s.mul(s.load(sums), slope), to);
+        }
     }
 }
 

@@ -1,137 +1,156 @@
-//! The gradient of a weight matrix: a sum of outer products over rows, tiled in registers.
+//! The gradient of a weight matrix: a sum of outer products over rows.
 
-use crate::simd::{Simd, load, store};
+use crate::simd::{Simd, load_some, store_some};
+#[cfg(feature = "alloc")]
+pub(crate) use block::{Block, Source};
 
-/// The rows of one side of the product: a grid of `outer` by `inner`, like [`super::tile::Rows`].
-pub(crate) trait Source {
-    fn row(&self, outer: usize, inner: usize) -> &[f32];
-}
-
-/// A single row.
-impl Source for &[f32] {
-    #[inline(always)]
-    fn row(&self, _: usize, _: usize) -> &[f32] {
-        self
-    }
-}
-
-/// `d_weight[k][n] += sum over the grid of input[k] * d_output[n]`, `d_weight` being input-major with `columns` columns.
-///
-/// The sum over one call is taken from zero, row after row (`inner` fastest), and then added: a long sequence is summed
-/// block by block, which keeps the rounding error small.
+/// `d_weight[k][n] += input[k] * d_output[n]`, `d_weight` being input-major: a single row.
 #[inline(always)]
-pub(crate) fn add_outer_products<S: Simd>(
-    s: S,
-    input: &impl Source,
-    d_output: &impl Source,
-    grid: (usize, usize),
-    d_weight: &mut [f32],
-    columns: usize,
-) {
-    let inputs = d_weight.len() / columns;
-    let mut first = 0;
-    while first < columns {
-        let left = columns - first;
-        if left >= 2 * S::LANES {
-            column_panel::<S, 2, false>(s, input, d_output, grid, d_weight, columns, first, inputs);
-            first += 2 * S::LANES;
-        } else if left >= S::LANES {
-            column_panel::<S, 1, false>(s, input, d_output, grid, d_weight, columns, first, inputs);
-            first += S::LANES;
-        } else {
-            column_panel::<S, 1, true>(s, input, d_output, grid, d_weight, columns, first, inputs);
-            first = columns;
+pub(crate) fn add_outer_product<S: Simd>(s: S, input: &[f32], d_output: &[f32], d_weight: &mut [f32]) {
+    for (x, row) in input.iter().zip(d_weight.chunks_exact_mut(d_output.len())) {
+        let x = s.splat(*x);
+        for (to, d) in row.chunks_mut(S::LANES).zip(d_output.chunks(S::LANES)) {
+            store_some(s, s.add(load_some(s, to), s.mul(x, load_some(s, d))), to);
         }
     }
 }
 
+/// `d_bias[n] += d_output[n]`: a single row.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one loop of `add_outer_products`, split out for its const parameters")]
-fn column_panel<S: Simd, const V: usize, const PARTIAL: bool>(
-    s: S,
-    input: &impl Source,
-    d_output: &impl Source,
-    grid: (usize, usize),
-    d_weight: &mut [f32],
-    columns: usize,
-    first: usize,
-    inputs: usize,
-) {
-    let mut k = 0;
-    if S::TILE_ROWS == 8 {
-        while k + 8 <= inputs {
-            tile::<S, 8, V, PARTIAL>(s, input, d_output, grid, d_weight, columns, first, k);
-            k += 8;
-        }
-    }
-    while k + 4 <= inputs {
-        tile::<S, 4, V, PARTIAL>(s, input, d_output, grid, d_weight, columns, first, k);
-        k += 4;
-    }
-    if k + 2 <= inputs {
-        tile::<S, 2, V, PARTIAL>(s, input, d_output, grid, d_weight, columns, first, k);
-        k += 2;
-    }
-    if k < inputs {
-        tile::<S, 1, V, PARTIAL>(s, input, d_output, grid, d_weight, columns, first, k);
+pub(crate) fn add_row<S: Simd>(s: S, d_output: &[f32], d_bias: &mut [f32]) {
+    for (to, d) in d_bias.chunks_mut(S::LANES).zip(d_output.chunks(S::LANES)) {
+        store_some(s, s.add(load_some(s, to), load_some(s, d)), to);
     }
 }
 
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one loop of `add_outer_products`, split out for its const parameters")]
-fn tile<S: Simd, const M: usize, const V: usize, const PARTIAL: bool>(
-    s: S,
-    input: &impl Source,
-    d_output: &impl Source,
-    (outer, inner): (usize, usize),
-    d_weight: &mut [f32],
-    columns: usize,
-    first: usize,
-    k: usize,
-) {
-    let width = (V * S::LANES).min(columns - first);
-    let mut sums = [[s.splat(0.0); V]; M];
-    for o in 0..outer {
-        for i in 0..inner {
-            let x = &input.row(o, i)[k..k + M];
-            let d = &d_output.row(o, i)[first..first + width];
-            let mut vectors = [s.splat(0.0); V];
-            for (v, vector) in vectors.iter_mut().enumerate() {
-                *vector = load::<S, PARTIAL>(s, &d[v * S::LANES..]);
+#[cfg(feature = "alloc")]
+mod block {
+    use super::*;
+    use crate::kernels::tile::{SideBySide, Sums, load_columns};
+
+    /// The rows of one side of the product: a grid of `outer` by `inner`, like [`crate::kernels::tile::Rows`].
+    pub(crate) trait Source {
+        fn row(&self, outer: usize, inner: usize) -> &[f32];
+    }
+
+    /// A block of rows of output gradients, packed for tiles of `TILE_ROWS` inputs by two vectors of outputs.
+    ///
+    /// Every sum over the block is taken from zero, row after row (`inner` fastest), and then added to the gradient: a
+    /// long sequence is summed block by block, which keeps the rounding error small.
+    pub(crate) struct Block<'a> {
+        /// Panels of one or two vectors of columns, each row after row.
+        panels: &'a [f32],
+        /// Room for as many inputs of every row as a tile has rows.
+        inputs: &'a mut [f32],
+        grid: (usize, usize),
+        columns: usize,
+    }
+
+    impl<'a> Block<'a> {
+        /// The memory that packing `rows` rows of `columns` numbers takes, in numbers.
+        pub(crate) fn memory<S: Simd>(_: S, rows: usize, columns: usize) -> usize {
+            rows * (columns.next_multiple_of(S::LANES) + S::TILE_ROWS)
+        }
+
+        /// Packs the output gradients.
+        #[inline(always)]
+        pub(crate) fn pack<S: Simd>(
+            s: S,
+            d_output: &impl Source,
+            grid: (usize, usize),
+            columns: usize,
+            memory: &'a mut [f32],
+        ) -> Self {
+            let rows = grid.0 * grid.1;
+            let (panels, inputs) = memory.split_at_mut(rows * columns.next_multiple_of(S::LANES));
+            let mut r = 0;
+            for outer in 0..grid.0 {
+                for inner in 0..grid.1 {
+                    let row = &d_output.row(outer, inner)[..columns];
+                    for first in (0..columns).step_by(2 * S::LANES) {
+                        let width = panel_width(s, columns, first);
+                        load_columns(s, &row[first..], &mut panels[first * rows + r * width..][..width]);
+                    }
+                    r += 1;
+                }
             }
-            for (x, sums) in x.iter().zip(sums.iter_mut()) {
-                let x = s.splat(*x);
-                for (sum, vector) in sums.iter_mut().zip(vectors) {
-                    *sum = s.mul_add(x, vector, *sum);
+            Self { panels, inputs, grid, columns }
+        }
+
+        /// `d_weight[k][n] += sum over the block of input[k] * d_output[n]`, `d_weight` being input-major.
+        #[inline(always)]
+        pub(crate) fn add_outer_products<S: Simd>(&mut self, s: S, input: &impl Source, d_weight: &mut [f32]) {
+            if const { S::TILE_ROWS == 8 } {
+                self.add_tiles::<S, 8>(s, input, d_weight);
+            } else if const { S::TILE_ROWS == 6 } {
+                self.add_tiles::<S, 6>(s, input, d_weight);
+            } else {
+                self.add_tiles::<S, 4>(s, input, d_weight);
+            }
+        }
+
+        #[inline(always)]
+        fn add_tiles<S: Simd, const M: usize>(&mut self, s: S, input: &impl Source, d_weight: &mut [f32]) {
+            let rows = self.grid.0 * self.grid.1;
+            let mut sums = Sums::zero();
+            for (i, d_weight) in d_weight.chunks_mut(M * self.columns).enumerate() {
+                self.pack_inputs::<M>(input, i * M, d_weight.len() / self.columns);
+                for first in (0..self.columns).step_by(2 * S::LANES) {
+                    let width = panel_width(s, self.columns, first);
+                    let panel = &self.panels[first * rows..][..rows * width];
+                    let (inputs, sums) = (&self.inputs[..rows * M], &mut sums);
+                    if width == 2 * S::LANES {
+                        s.call(SideBySide::<M, 2> { panel, inputs, sums });
+                    } else {
+                        s.call(SideBySide::<M, 1> { panel, inputs, sums });
+                    }
+                    for (m, row) in d_weight.chunks_exact_mut(self.columns).enumerate() {
+                        let to = &mut row[first..self.columns.min(first + width)];
+                        add_row(s, sums.row(m, width), to);
+                    }
+                }
+            }
+        }
+
+        /// Lays `count` inputs of every row, from `first` on, side by side; zeros behind them up to `M`.
+        #[inline(always)]
+        fn pack_inputs<const M: usize>(&mut self, input: &impl Source, first: usize, count: usize) {
+            let mut to = self.inputs.as_chunks_mut::<M>().0.iter_mut();
+            for outer in 0..self.grid.0 {
+                for (inner, to) in (0..self.grid.1).zip(&mut to) {
+                    let from = &input.row(outer, inner)[first..first + count];
+                    match from.first_chunk() {
+                        Some(from) => *to = *from,
+                        None => {
+                            to.fill(0.0);
+                            to[..count].copy_from_slice(from);
+                        }
+                    }
+                }
+            }
+        }
+
+        /// `d_bias[n] += sum over the block of d_output[n]`
+        #[inline(always)]
+        pub(crate) fn add_rows<S: Simd>(&self, s: S, d_bias: &mut [f32]) {
+            let rows = self.grid.0 * self.grid.1;
+            for first in (0..self.columns).step_by(2 * S::LANES) {
+                let width = panel_width(s, self.columns, first);
+                let panel = &self.panels[first * rows..][..rows * width];
+                for (v, to) in d_bias[first..self.columns.min(first + width)].chunks_mut(S::LANES).enumerate() {
+                    let mut sum = s.splat(0.0);
+                    for row in panel.chunks_exact(width) {
+                        sum = s.add(sum, s.load(&row[v * S::LANES..]));
+                    }
+                    store_some(s, s.add(load_some(s, to), sum), to);
                 }
             }
         }
     }
-    for (m, sums) in sums.iter().enumerate() {
-        let row = &mut d_weight[(k + m) * columns + first..][..width];
-        add_to::<S, V, PARTIAL>(s, row, sums);
-    }
-}
 
-/// `d_bias[n] += sum over the grid of d_output[n]`, in the order of [`add_outer_products`].
-#[inline(always)]
-pub(crate) fn add_rows<S: Simd>(s: S, d_output: &impl Source, (outer, inner): (usize, usize), d_bias: &mut [f32]) {
-    for (v, to) in d_bias.chunks_mut(S::LANES).enumerate() {
-        let mut sum = s.splat(0.0);
-        for o in 0..outer {
-            for i in 0..inner {
-                sum = s.add(sum, s.load_partial(&d_output.row(o, i)[v * S::LANES..][..to.len()]));
-            }
-        }
-        s.store_partial(s.add(s.load_partial(to), sum), to);
-    }
-}
-
-/// `row += sums`
-#[inline(always)]
-fn add_to<S: Simd, const V: usize, const PARTIAL: bool>(s: S, row: &mut [f32], sums: &[S::F32; V]) {
-    for (v, sum) in sums.iter().enumerate() {
-        let to = &mut row[v * S::LANES..];
-        store::<S, PARTIAL>(s, s.add(load::<S, PARTIAL>(s, to), *sum), to);
+    /// Columns of the panel that begins at `first`: two vectors, or one where one holds all that is left.
+    #[inline(always)]
+    fn panel_width<S: Simd>(_: S, columns: usize, first: usize) -> usize {
+        if columns - first > S::LANES { 2 * S::LANES } else { S::LANES }
     }
 }

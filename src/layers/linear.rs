@@ -132,12 +132,13 @@ impl<const IN: usize, const OUT: usize> Kernel for Apply<'_, IN, OUT> {
 mod over_sequences {
     use super::*;
     use crate::batch::{self, Divide, GroupGradients, SAMPLES_PER_GROUP};
-    use crate::kernels::pack::Panels;
+    use crate::kernels::pack::{Panels, Scratch};
     use crate::kernels::recurrence::{Projection, STEPS_PER_BLOCK, Strided};
-    use crate::kernels::weight_gradient;
+    use crate::kernels::weight_gradient::Block;
     use crate::model::{Layer, Parameters, Run, check_output_shape, impl_parameters};
     use crate::sequences::{Sequences, SequencesBuf};
     use alloc::boxed::Box;
+    use alloc::vec::Vec;
 
     impl_parameters!(Linear<IN, OUT> { weight flattened, bias });
 
@@ -148,6 +149,8 @@ mod over_sequences {
         d_input: SequencesBuf<[f32; IN]>,
         packed: Panels,
         packed_transpose: Panels,
+        /// One for every group of samples.
+        scratch: Vec<Scratch>,
         group_gradients: Box<[Linear<IN, OUT>]>,
     }
 
@@ -214,6 +217,7 @@ mod over_sequences {
             self.check_backward(input, cache, d_output.shape(), &())?;
             let groups = input.batch().div_ceil(SAMPLES_PER_GROUP);
             batch::reset_groups(&mut cache.group_gradients, groups);
+            cache.scratch.resize_with(groups.max(cache.scratch.len()), Scratch::default);
             if run.d_input {
                 cache.d_input.reshape(input.shape());
                 cache.packed_transpose.pack_transposed(run.level.lanes(), self.weight.as_flattened(), OUT);
@@ -228,6 +232,7 @@ mod over_sequences {
                 input: input.strided(),
                 d_output: d_output.strided(),
                 packed: &cache.packed_transpose,
+                scratch: &mut cache.scratch,
                 d_input: cache.d_input.rows_mut(),
                 gradients: GroupGradients::new(gradients, &mut cache.group_gradients),
             };
@@ -287,6 +292,7 @@ mod over_sequences {
         input: Strided<'a>,
         d_output: Strided<'a>,
         packed: &'a Panels,
+        scratch: &'a mut [Scratch],
         d_input: &'a mut [[f32; IN]],
         gradients: GroupGradients<'a, Linear<IN, OUT>>,
     }
@@ -299,14 +305,16 @@ mod over_sequences {
         fn split(self, pieces: usize) -> (Self, Self) {
             let samples = pieces * SAMPLES_PER_GROUP;
             let rows = if self.run.d_input { samples * self.steps } else { 0 };
+            let (scratch, scratch_rest) = self.scratch.split_at_mut(pieces);
             let (d_input, d_input_rest) = self.d_input.split_at_mut(rows);
             let (gradients, gradients_rest) = self.gradients.split(pieces);
             (
-                Self { samples, d_input, gradients, ..self },
+                Self { samples, scratch, d_input, gradients, ..self },
                 Self {
                     samples: self.samples - samples,
                     input: self.input.starting_at_sample(samples),
                     d_output: self.d_output.starting_at_sample(samples),
+                    scratch: scratch_rest,
                     d_input: d_input_rest,
                     gradients: gradients_rest,
                     ..self
@@ -325,6 +333,7 @@ mod over_sequences {
                 d_output,
                 samples,
                 steps,
+                scratch: &mut self.scratch[0],
                 d_weight: gradients.weight.as_flattened_mut(),
                 d_bias: &mut gradients.bias,
             };
@@ -350,6 +359,7 @@ mod over_sequences {
         d_output: Strided<'a>,
         samples: usize,
         steps: usize,
+        scratch: &'a mut Scratch,
         d_weight: &'a mut [f32],
         d_bias: &'a mut [f32],
     }
@@ -366,13 +376,16 @@ mod over_sequences {
 
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
+            let columns = self.d_bias.len();
+            let memory = self.scratch.get(Block::memory(s, self.samples * STEPS_PER_BLOCK.min(self.steps), columns));
             let mut start = 0;
             while start < self.steps {
                 let end = self.steps.min(start + STEPS_PER_BLOCK);
                 let grid = (self.samples, end - start);
                 let (x, d_y) = (self.input.starting_at_step(start), self.d_output.starting_at_step(start));
-                weight_gradient::add_outer_products(s, &x, &d_y, grid, self.d_weight, self.d_bias.len());
-                weight_gradient::add_rows(s, &d_y, grid, self.d_bias);
+                let mut block = Block::pack(s, &d_y, grid, columns, memory);
+                block.add_outer_products(s, &x, self.d_weight);
+                block.add_rows(s, self.d_bias);
                 start = end;
             }
         }

@@ -2,7 +2,8 @@
 
 use super::{fill_in_torch_order, torch_order};
 use crate::kernels::matvec::{Linear, Tanh, matvec, matvec_transposed};
-use crate::kernels::{tanh, weight_gradient};
+use crate::kernels::tanh;
+use crate::kernels::weight_gradient::{add_outer_product, add_row};
 use crate::simd::{Kernel, Simd};
 use crate::{Error, Generator, Level};
 
@@ -274,13 +275,10 @@ impl<const IN: usize, const HID: usize> Kernel for StepBackward<'_, IN, HID> {
             let slope = tanh::derivative_from_output(s, s.load_partial(y));
             s.store_partial(s.mul(s.load_partial(d_y), slope), to);
         }
-        let (one, d_sum_row) = ((1, 1), &d_sum.as_slice());
-        let (d_weight_ih, d_weight_hh) =
-            (gradients.weight_ih.as_flattened_mut(), gradients.weight_hh.as_flattened_mut());
-        weight_gradient::add_outer_products(s, &x.as_slice(), d_sum_row, one, d_weight_ih, HID);
-        weight_gradient::add_outer_products(s, &h.as_slice(), d_sum_row, one, d_weight_hh, HID);
-        weight_gradient::add_rows(s, d_sum_row, one, &mut gradients.bias_ih);
-        weight_gradient::add_rows(s, d_sum_row, one, &mut gradients.bias_hh);
+        add_outer_product(s, x, &d_sum, gradients.weight_ih.as_flattened_mut());
+        add_outer_product(s, h, &d_sum, gradients.weight_hh.as_flattened_mut());
+        add_row(s, &d_sum, &mut gradients.bias_ih);
+        add_row(s, &d_sum, &mut gradients.bias_hh);
         (matvec_transposed(s, &cell.weight_ih, &d_sum), matvec_transposed(s, &cell.weight_hh, &d_sum))
     }
 }

@@ -28,6 +28,7 @@ impl Avx2 {
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx2,fma")]
+        #[inline(never)]
         fn trampoline<K: Kernel>(token: Avx2, kernel: K) -> K::Output {
             kernel.run(token)
         }
@@ -48,9 +49,14 @@ fn first_lanes(count: usize) -> __m256i {
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const FUSED: bool = true;
-    const TILE_ROWS: usize = 4;
+    const TILE_ROWS: usize = 6;
     type F32 = __m256;
     type I32 = __m256i;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        self.run(kernel)
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {

@@ -40,6 +40,7 @@ impl Avx512 {
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+        #[inline(never)]
         fn trampoline<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
             kernel.run(token)
         }
@@ -60,6 +61,11 @@ impl Simd for Avx512 {
     const TILE_ROWS: usize = 8;
     type F32 = __m512;
     type I32 = __m512i;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        self.run(kernel)
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {

@@ -24,12 +24,15 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const LANES: usize;
     /// Whether [`Simd::mul_add`] rounds once.
     const FUSED: bool;
-    /// Rows of the register tile that this instruction set has registers for: 4 or 8.
+    /// Rows of a register tile, two vectors wide, that this instruction set has registers for: 4, 6 or 8.
     const TILE_ROWS: usize;
     /// `LANES` single-precision numbers.
     type F32: Copy;
     /// `LANES` 32-bit integers, used as bit patterns and as table indices.
     type I32: Copy;
+
+    /// Runs a kernel as a function of its own, compiled once however many kernels call it.
+    fn call<K: Kernel>(self, kernel: K) -> K::Output;
 
     /// `x` in every lane.
     fn splat(self, x: f32) -> Self::F32;
@@ -101,6 +104,19 @@ pub(crate) fn load<S: Simd, const PARTIAL: bool>(s: S, from: &[f32]) -> S::F32 {
 #[inline(always)]
 pub(crate) fn store<S: Simd, const PARTIAL: bool>(s: S, v: S::F32, to: &mut [f32]) {
     if PARTIAL { s.store_partial(v, to) } else { s.store(v, to) }
+}
+
+/// Loads a whole vector where there is one, or what there is of it.
+#[inline(always)]
+pub(crate) fn load_some<S: Simd>(s: S, from: &[f32]) -> S::F32 {
+    if from.len() >= S::LANES { s.load(from) } else { s.load_partial(from) }
+}
+
+/// Stores a whole vector where there is room for it, or as much as there is room for. The branch pays: a masked store
+/// costs as much as a dozen plain ones on some CPUs with AVX2.
+#[inline(always)]
+pub(crate) fn store_some<S: Simd>(s: S, v: S::F32, to: &mut [f32]) {
+    if to.len() >= S::LANES { s.store(v, to) } else { s.store_partial(v, to) }
 }
 
 /// A computation that can run over any lanes: what a [`Level`](crate::Level) dispatches.

@@ -26,6 +26,11 @@ impl Simd for Portable {
     type F32 = f32x4;
     type I32 = i32x4;
 
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+
     #[inline(always)]
     fn splat(self, x: f32) -> f32x4 {
         f32x4::splat(x)
