@@ -99,50 +99,73 @@ fn panel<S: Simd, F: Finish, const P: usize, const C: usize, const PARTIAL: bool
     first: usize,
     finish: F,
 ) {
-    let mut sums = [[s.splat(0.0); P]; C];
-    for p in 0..P {
-        sums[0][p] = load::<S, PARTIAL>(s, &z[first + p * S::LANES..]);
+    let mut start = [s.splat(0.0); P];
+    for (p, start) in start.iter_mut().enumerate() {
+        *start = load::<S, PARTIAL>(s, &z[first + p * S::LANES..]);
     }
-    for i in 0..K / C {
-        for (c, sums) in sums.iter_mut().enumerate() {
-            add_term::<S, P, PARTIAL, K, N>(s, weight, x, chain_start(c, C, K) + i, first, sums);
+    let sums = chains_of::<S, P, C, PARTIAL, K, N>(s, weight, x, start, first);
+    // Apart from the sums above, which would be kept in memory if a loop that is not unrolled reached them.
+    for (p, sum) in sums.into_iter().enumerate() {
+        store::<S, PARTIAL>(s, finish.finish(s, sum), &mut z[first + p * S::LANES..]);
+    }
+}
+
+/// The sums of `P` vectors of outputs, in `C` chains that are then added pairwise.
+#[inline(always)]
+fn chains_of<S: Simd, const P: usize, const C: usize, const PARTIAL: bool, const K: usize, const N: usize>(
+    s: S,
+    weight: &[[f32; N]; K],
+    x: &[f32; K],
+    start: [S::F32; P],
+    first: usize,
+) -> [S::F32; P] {
+    let mut sums = [[s.splat(0.0); P]; C];
+    sums[0] = start;
+    // A loop over more than one vector must stay a loop: unrolled whole, the compiler computes one vector after the other
+    // and keeps every broadcast input in memory in between. It cannot unroll what it cannot count.
+    let terms = if P > 1 { core::hint::black_box(K / C).min(K / C) } else { K / C };
+    let (mut weights, mut inputs): ([&[[f32; N]]; C], [&[f32]; C]) = ([&[]; C], [&[]; C]);
+    for c in 0..C {
+        weights[c] = &weight[chain_start(c, C, K)..][..terms];
+        inputs[c] = &x[chain_start(c, C, K)..][..terms];
+    }
+    for i in 0..terms {
+        for c in 0..C {
+            add_term::<S, P, PARTIAL, N>(s, &weights[c][i], inputs[c][i], first, &mut sums[c]);
         }
     }
     // Chains differ in length by one at most.
     for (c, sums) in sums.iter_mut().enumerate() {
         let k = chain_start(c, C, K) + K / C;
         if k < chain_start(c + 1, C, K) {
-            add_term::<S, P, PARTIAL, K, N>(s, weight, x, k, first, sums);
+            add_term::<S, P, PARTIAL, N>(s, &weight[k], x[k], first, sums);
         }
     }
-    for p in 0..P {
-        let mut sum = sums[0][p];
+    let mut total = sums[0];
+    for (p, total) in total.iter_mut().enumerate() {
         if C > 1 {
-            sum = s.add(sum, sums[1][p]);
+            *total = s.add(*total, sums[1][p]);
         }
         if C > 2 {
-            sum = s.add(sum, s.add(sums[2][p], sums[3][p]));
+            *total = s.add(*total, s.add(sums[2][p], sums[3][p]));
         }
-        let out = finish.finish(s, sum);
-        let to = &mut z[first + p * S::LANES..];
-        store::<S, PARTIAL>(s, out, to);
     }
+    total
 }
 
-/// `sums[p] += x[k] * weight[k][first..]`
+/// `sums[p] += x * row[first..]`
 #[inline(always)]
-fn add_term<S: Simd, const P: usize, const PARTIAL: bool, const K: usize, const N: usize>(
+fn add_term<S: Simd, const P: usize, const PARTIAL: bool, const N: usize>(
     s: S,
-    weight: &[[f32; N]; K],
-    x: &[f32; K],
-    k: usize,
+    row: &[f32; N],
+    x: f32,
     first: usize,
     sums: &mut [S::F32; P],
 ) {
-    let input = s.splat(x[k]);
+    let x = s.splat(x);
     for (p, sum) in sums.iter_mut().enumerate() {
-        let w = load::<S, PARTIAL>(s, &weight[k][first + p * S::LANES..]);
-        *sum = s.mul_add(input, w, *sum);
+        let w = load::<S, PARTIAL>(s, &row[first + p * S::LANES..]);
+        *sum = s.mul_add(x, w, *sum);
     }
 }
 

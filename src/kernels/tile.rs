@@ -181,14 +181,7 @@ impl<const M: usize, const V: usize> Kernel for InRows<'_, M, V> {
                 *x = &inputs[m * stride..][chain.clone()];
             }
             let mut tile = if c == 0 { load_tile::<S, M, V>(s, sums) } else { [[s.splat(0.0); V]; M] };
-            let panel = &panel[chain.start * width..chain.end * width];
-            for (k, weights) in (0..chain.len()).zip(panel.chunks_exact(width)) {
-                let mut inputs = [0.0; M];
-                for (input, x) in inputs.iter_mut().zip(x) {
-                    *input = x[k];
-                }
-                add_term(s, weights, &inputs, &mut tile);
-            }
+            add_chain(s, &panel[chain.start * width..chain.end * width], &x, chain.len(), &mut tile);
             match c {
                 0 => store_tile(s, &tile, sums),
                 1 => add_tile(s, &tile, sums),
@@ -200,6 +193,44 @@ impl<const M: usize, const V: usize> Kernel for InRows<'_, M, V> {
             }
         }
     }
+}
+
+/// `sums[m][n] += x[m][k] * panel[k][n]` for the `len` terms of one chain, in order.
+#[inline(always)]
+fn add_chain<S: Simd, const M: usize, const V: usize>(
+    s: S,
+    panel: &[f32],
+    x: &[&[f32]; M],
+    len: usize,
+    sums: &mut [[S::F32; V]; M],
+) {
+    // Several terms at a time, because the address of every row costs an instruction.
+    const UNROLLED: usize = 4;
+    let width = V * S::LANES;
+    let mut tile = *sums;
+    let mut whole: [&[[f32; UNROLLED]]; M] = [&[]; M];
+    for (whole, x) in whole.iter_mut().zip(x) {
+        *whole = &x.as_chunks().0[..len / UNROLLED];
+    }
+    let mut weights = panel.chunks_exact(UNROLLED * width);
+    for (i, weights) in (0..len / UNROLLED).zip(&mut weights) {
+        for (k, weights) in weights.chunks_exact(width).enumerate() {
+            let mut inputs = [0.0; M];
+            for (input, x) in inputs.iter_mut().zip(whole) {
+                *input = x[i][k];
+            }
+            add_term(s, weights, &inputs, &mut tile);
+        }
+    }
+    let rest = len / UNROLLED * UNROLLED..len;
+    for (k, weights) in rest.zip(weights.remainder().chunks_exact(width)) {
+        let mut inputs = [0.0; M];
+        for (input, x) in inputs.iter_mut().zip(x) {
+            *input = x[k];
+        }
+        add_term(s, weights, &inputs, &mut tile);
+    }
+    *sums = tile;
 }
 
 /// A tile whose inputs lie side by side, `M` for each `k`: `sums[m][n] = sum over k of x[k][m] * panel[k][n]`, in a
