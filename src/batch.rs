@@ -3,7 +3,7 @@
 //! The cut never changes a result: samples do not meet in a forward pass, and gradients are summed over groups of a
 //! fixed number of samples, group after group, whoever computed them.
 
-use crate::model::Parameters;
+use crate::parameters::Parameters;
 use alloc::boxed::Box;
 
 /// Samples whose gradients are summed together: the unit of work of the backward pass.

@@ -143,7 +143,10 @@ impl Level {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Token::Avx512(token) if outputs <= Avx2::LANES => token.avx2().run(kernel),
-            _ => self.run(kernel),
+            _ => {
+                let _ = outputs;
+                self.run(kernel)
+            }
         }
     }
 

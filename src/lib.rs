@@ -15,12 +15,11 @@ mod init;
 mod kernels;
 mod layers;
 mod level;
-#[cfg(feature = "alloc")]
 mod loss;
 #[cfg(feature = "alloc")]
 mod model;
-#[cfg(feature = "alloc")]
 mod optim;
+mod parameters;
 #[cfg(feature = "alloc")]
 pub mod reference;
 mod sequences;
@@ -32,12 +31,11 @@ pub use init::Generator;
 pub use layers::Rnn;
 pub use layers::{Embedding, Linear, RnnCell, RnnWeights};
 pub use level::{Level, UnknownLevel};
-#[cfg(feature = "alloc")]
 pub use loss::{CrossEntropy, Reduction};
 #[cfg(feature = "alloc")]
-pub use model::{Layer, Parameters, Run, Trace};
-#[cfg(feature = "alloc")]
+pub use model::{Layer, Run, Trace};
 pub use optim::Adam;
+pub use parameters::Parameters;
 pub use sequences::Sequences;
 #[cfg(feature = "alloc")]
 pub use sequences::SequencesBuf;

@@ -1,6 +1,7 @@
 //! The loss: softmax cross-entropy on logits.
 
-use crate::kernels::softmax::SoftmaxCrossEntropy;
+use crate::kernels::softmax;
+#[cfg(feature = "alloc")]
 use crate::sequences::{Sequences, SequencesBuf};
 use crate::{Error, Level};
 
@@ -29,6 +30,7 @@ pub enum Reduction {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropy {
+    #[cfg_attr(not(feature = "alloc"), allow(dead_code, reason = "single rows are not reduced"))]
     reduction: Reduction,
     level: Level,
 }
@@ -59,12 +61,28 @@ impl CrossEntropy {
         self
     }
 
+    /// The loss of a single row and its gradient with respect to the logits, for training step by step. (The mean over
+    /// one row is its sum.)
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TargetOutOfRange`] if the target is not a class.
+    pub fn row<const C: usize>(&self, logits: &[f32; C], target: usize) -> Result<(f32, [f32; C]), Error> {
+        if target >= C {
+            return Err(Error::TargetOutOfRange { target, classes: C, index: 0 });
+        }
+        let mut d_logits = [0.0; C];
+        let row = softmax::Row { logits, target, scale: 1.0, d_logits: &mut d_logits };
+        Ok((row.at(self.level) as f32, d_logits))
+    }
+
     /// The loss, and its gradient with respect to the logits.
     ///
     /// # Errors
     ///
     /// [`Error::Shape`] if there is not one target for each row of logits, [`Error::TargetOutOfRange`] if one is not a
     /// class, [`Error::NoTargets`] for the mean over no rows.
+    #[cfg(feature = "alloc")]
     pub fn loss<'a, 'b, const C: usize>(
         &self,
         logits: impl Into<Sequences<'a, [f32; C]>>,
@@ -80,6 +98,7 @@ impl CrossEntropy {
     /// # Errors
     ///
     /// Like [`CrossEntropy::loss`]; `d_logits` is then as it was.
+    #[cfg(feature = "alloc")]
     pub fn loss_into<'a, 'b, const C: usize>(
         &self,
         logits: impl Into<Sequences<'a, [f32; C]>>,
@@ -98,7 +117,7 @@ impl CrossEntropy {
             Reduction::Mean => 1.0 / rows as f64,
         };
         d_logits.reshape(logits.shape());
-        let softmax = SoftmaxCrossEntropy {
+        let softmax = softmax::SoftmaxCrossEntropy {
             logits: logits.strided(),
             targets,
             scale: scale as f32,

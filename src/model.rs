@@ -1,5 +1,6 @@
 //! Models: a layer, or a tuple of layers, trained without a graph. Forward into a [`Trace`], backward from it.
 
+use crate::parameters::Parameters;
 use crate::sequences::Sequences;
 use crate::{Error, Level};
 use alloc::boxed::Box;
@@ -12,45 +13,6 @@ pub struct Run {
     pub level: Level,
     /// Whether the backward computes the gradient of the input.
     pub d_input: bool,
-}
-
-/// Parameters that an optimizer can walk over. A gradient is a value of the same type.
-pub trait Parameters {
-    /// Calls `visitor` with every tensor, in PyTorch's order of `parameters()`, in the memory order of this crate.
-    fn visit(&self, visitor: &mut dyn FnMut(&[f32]));
-
-    /// Calls `visitor` with every tensor, and may change it.
-    fn visit_mut(&mut self, visitor: &mut dyn FnMut(&mut [f32]));
-
-    /// Calls `visitor` with every tensor and its counterpart in `other`.
-    fn visit_with(&mut self, other: &Self, visitor: &mut dyn FnMut(&mut [f32], &[f32]));
-
-    /// The number of parameters.
-    fn parameter_count(&self) -> usize {
-        let mut count = 0;
-        self.visit(&mut |tensor| count += tensor.len());
-        count
-    }
-
-    /// Sets every parameter to zero.
-    fn fill_zero(&mut self) {
-        self.visit_mut(&mut |tensor| tensor.fill(0.0));
-    }
-
-    /// Adds the parameters of `other`: the sum of two gradients.
-    fn add(&mut self, other: &Self) {
-        self.visit_with(other, &mut |tensor, other| {
-            for (a, b) in tensor.iter_mut().zip(other) {
-                *a += *b;
-            }
-        });
-    }
-
-    /// A value of the same shape with every parameter zero: a place for gradients.
-    #[must_use]
-    fn zeros_like(&self) -> Self
-    where
-        Self: Sized;
 }
 
 /// A layer, or a tuple of layers each of which takes what the one before gives.
@@ -314,61 +276,6 @@ impl<M: Layer> fmt::Debug for Trace<M> {
     }
 }
 
-/// Implements [`Parameters`] for a struct of arrays, as slices of `f32`.
-macro_rules! impl_parameters {
-    ($layer:ident<$a:ident, $b:ident> { $($field:ident $($flattened:ident)?),+ }) => {
-        impl<const $a: usize, const $b: usize> Parameters for $layer<$a, $b> {
-            fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
-                $(visitor(crate::model::as_slice!(self.$field $($flattened)?));)+
-            }
-            fn visit_mut(&mut self, visitor: &mut dyn FnMut(&mut [f32])) {
-                $(visitor(crate::model::as_mut_slice!(self.$field $($flattened)?));)+
-            }
-            fn visit_with(&mut self, other: &Self, visitor: &mut dyn FnMut(&mut [f32], &[f32])) {
-                $(visitor(
-                    crate::model::as_mut_slice!(self.$field $($flattened)?),
-                    crate::model::as_slice!(other.$field $($flattened)?),
-                );)+
-            }
-            fn zeros_like(&self) -> Self {
-                Self::zeros()
-            }
-        }
-    };
-}
-macro_rules! as_slice {
-    ($value:ident.$field:ident flattened) => {
-        $value.$field.as_flattened()
-    };
-    ($value:ident.$field:ident) => {
-        &$value.$field
-    };
-}
-macro_rules! as_mut_slice {
-    ($value:ident.$field:ident flattened) => {
-        $value.$field.as_flattened_mut()
-    };
-    ($value:ident.$field:ident) => {
-        &mut $value.$field
-    };
-}
-pub(crate) use {as_mut_slice, as_slice, impl_parameters};
-
-impl<L: Parameters + bytemuck::Zeroable> Parameters for Box<L> {
-    fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
-        (**self).visit(visitor);
-    }
-    fn visit_mut(&mut self, visitor: &mut dyn FnMut(&mut [f32])) {
-        (**self).visit_mut(visitor);
-    }
-    fn visit_with(&mut self, other: &Self, visitor: &mut dyn FnMut(&mut [f32], &[f32])) {
-        (**self).visit_with(other, visitor);
-    }
-    fn zeros_like(&self) -> Self {
-        bytemuck::zeroed_box()
-    }
-}
-
 /// A layer on the heap is a layer.
 impl<L: Layer + bytemuck::Zeroable> Layer for Box<L> {
     type Input = L::Input;
@@ -420,7 +327,7 @@ impl<L: Layer + bytemuck::Zeroable> Layer for Box<L> {
     }
 }
 
-/// Implements [`Parameters`] and [`Layer`] for a tuple. The chain is spelled out, because a macro cannot count:
+/// Implements [`Layer`] for a tuple. The chain is spelled out, because a macro cannot count:
 /// neighbours upward for the forward, the last pair, and `(below, layer, above)` downward for the backward.
 macro_rules! impl_tuple {
     (
@@ -429,21 +336,6 @@ macro_rules! impl_tuple {
         last $before:ident $b:tt $last:ident $l:tt;
         down $(($below:ident $d:tt $middle:ident $m:tt $above:ident $u:tt))*
     ) => {
-        impl<$($layer: Parameters),+> Parameters for ($($layer,)+) {
-            fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
-                $(self.$i.visit(visitor);)+
-            }
-            fn visit_mut(&mut self, visitor: &mut dyn FnMut(&mut [f32])) {
-                $(self.$i.visit_mut(visitor);)+
-            }
-            fn visit_with(&mut self, other: &Self, visitor: &mut dyn FnMut(&mut [f32], &[f32])) {
-                $(self.$i.visit_with(&other.$i, visitor);)+
-            }
-            fn zeros_like(&self) -> Self {
-                ($(self.$i.zeros_like(),)+)
-            }
-        }
-
         impl<$($layer: Layer),+> Layer for ($($layer,)+)
         where
             $($to: Layer<Input = $from::Output, InputGradient = $from::Output>,)+

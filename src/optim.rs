@@ -1,8 +1,9 @@
 //! The optimizer.
 
 use crate::kernels::adam::{self, Factors};
-use crate::model::Parameters;
+use crate::parameters::Parameters;
 use crate::{Error, Level};
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
 /// Adam (Kingma & Ba 2015, "Adam: a method for stochastic optimization"), as `torch.optim.Adam` computes it.
@@ -10,7 +11,8 @@ use alloc::vec::Vec;
 /// `m += (g - m) (1 - b1)`, `v = b2 v + (1 - b2) g^2`,
 /// `p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)`; the corrections are computed in f64.
 ///
-/// The moments live in `S`: by default a vector that grows at the first step.
+/// The moments live in `M`: for [`Adam::new`] vectors that are made at the first step, for [`Adam::with_moments`] memory
+/// of the caller, which needs no heap.
 ///
 /// ```
 /// use elman::{Adam, Generator, Linear, Parameters};
@@ -24,31 +26,42 @@ use alloc::vec::Vec;
 /// # Ok::<(), elman::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Adam {
+pub struct Adam<M> {
     learning_rate: f64,
     betas: (f64, f64),
     eps: f64,
     level: Level,
     steps: u64,
     /// First moments of all parameters, in the order of [`Parameters::visit`].
-    first: Vec<f32>,
+    first: M,
     /// Second moments.
-    second: Vec<f32>,
+    second: M,
 }
 
-impl Adam {
+#[cfg(feature = "alloc")]
+impl Adam<Vec<f32>> {
     /// Adam with PyTorch's defaults: betas 0.9 and 0.999, eps 1e-8.
     #[must_use]
     pub fn new(learning_rate: f64) -> Self {
-        Self {
-            learning_rate,
-            betas: (0.9, 0.999),
-            eps: 1e-8,
-            level: Level::detect(),
-            steps: 0,
-            first: Vec::new(),
-            second: Vec::new(),
-        }
+        Self::with_moments(learning_rate, Vec::new(), Vec::new())
+    }
+}
+
+impl<M: Moments> Adam<M> {
+    /// Adam with PyTorch's defaults and memory of the caller for the moments: one number for each parameter
+    /// ([`Parameters::parameter_count`]) in each, of which nothing is read before the first step.
+    ///
+    /// ```
+    /// use elman::{Adam, Generator, Linear, Parameters};
+    /// let mut linear = Linear::<2, 1>::new(&mut Generator::seed(0));
+    /// let mut adam = Adam::with_moments(1e-3, [0.0; 3], [0.0; 3]);
+    /// let gradients = linear.zeros_like();
+    /// adam.step(&mut linear, &gradients)?;
+    /// # Ok::<(), elman::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_moments(learning_rate: f64, first: M, second: M) -> Self {
+        Self { learning_rate, betas: (0.9, 0.999), eps: 1e-8, level: Level::detect(), steps: 0, first, second }
     }
 
     /// How fast the first and the second moment forget.
@@ -90,7 +103,7 @@ impl Adam {
     /// [`Error::Setting`] if the learning rate or eps is negative or not finite, or a beta is not in `0..1`;
     /// [`Error::Length`] if an earlier step was on a model of another size. The model and the moments are then as
     /// they were.
-    pub fn step<M: Parameters>(&mut self, model: &mut M, gradients: &M) -> Result<(), Error> {
+    pub fn step<P: Parameters>(&mut self, model: &mut P, gradients: &P) -> Result<(), Error> {
         let at_least_zero = |x: f64| x >= 0.0 && x.is_finite();
         let beta = |x: f64| (0.0..1.0).contains(&x);
         let setting = |ok: bool, what, expected| if ok { Ok(()) } else { Err(Error::Setting { what, expected }) };
@@ -98,11 +111,10 @@ impl Adam {
         setting(at_least_zero(self.eps), "eps", "finite and not negative")?;
         setting(beta(self.betas.0) && beta(self.betas.1), "each beta", "at least 0 and below 1")?;
         let count = model.parameter_count();
-        if self.steps == 0 {
-            self.first.resize(count, 0.0);
-            self.second.resize(count, 0.0);
+        for moments in [&mut self.first, &mut self.second] {
+            let moments = if self.steps == 0 { moments.start(count) } else { moments.numbers() };
+            Error::check_length("the moments of Adam", count, moments.len())?;
         }
-        Error::check_length("the moments of Adam", count, self.first.len())?;
         self.steps += 1;
         let (beta1, beta2) = self.betas;
         let t = self.steps as f64;
@@ -114,7 +126,7 @@ impl Adam {
             correction: libm::sqrt(1.0 - libm::pow(beta2, t)) as f32,
             eps: self.eps as f32,
         };
-        let (mut first, mut second) = (self.first.as_mut_slice(), self.second.as_mut_slice());
+        let (mut first, mut second) = (self.first.numbers(), self.second.numbers());
         let level = self.level;
         model.visit_with(gradients, &mut |parameters, gradients| {
             let (first_moments, first_rest) = core::mem::take(&mut first).split_at_mut(parameters.len());
@@ -123,5 +135,53 @@ impl Adam {
             adam::Adam { factors, parameters, gradients, first_moments, second_moments }.at(level);
         });
         Ok(())
+    }
+}
+
+/// Memory for the moments of [`Adam`]: one number for each parameter.
+pub trait Moments: sealed::Moments {}
+
+mod sealed {
+    pub trait Moments {
+        /// The numbers.
+        fn numbers(&mut self) -> &mut [f32];
+        /// Zeros; `count` of them where the memory can grow.
+        fn start(&mut self, count: usize) -> &mut [f32];
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Moments for Vec<f32> {}
+#[cfg(feature = "alloc")]
+impl sealed::Moments for Vec<f32> {
+    fn numbers(&mut self) -> &mut [f32] {
+        self
+    }
+    fn start(&mut self, count: usize) -> &mut [f32] {
+        self.clear();
+        self.resize(count, 0.0);
+        self
+    }
+}
+
+impl<const N: usize> Moments for [f32; N] {}
+impl<const N: usize> sealed::Moments for [f32; N] {
+    fn numbers(&mut self) -> &mut [f32] {
+        self
+    }
+    fn start(&mut self, _: usize) -> &mut [f32] {
+        self.fill(0.0);
+        self
+    }
+}
+
+impl Moments for &mut [f32] {}
+impl sealed::Moments for &mut [f32] {
+    fn numbers(&mut self) -> &mut [f32] {
+        self
+    }
+    fn start(&mut self, _: usize) -> &mut [f32] {
+        self.fill(0.0);
+        self
     }
 }

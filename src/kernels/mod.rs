@@ -14,16 +14,13 @@
 //! (one sample, one step); with many neurons or samples in flight the chains are followed one after another.
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "alloc")]
 pub(crate) mod adam;
-#[cfg(feature = "alloc")]
 pub(crate) mod exp;
 pub(crate) mod matvec;
 #[cfg(feature = "alloc")]
 pub(crate) mod pack;
 #[cfg(feature = "alloc")]
 pub(crate) mod recurrence;
-#[cfg(feature = "alloc")]
 pub(crate) mod softmax;
 pub(crate) mod tanh;
 #[cfg(feature = "alloc")]

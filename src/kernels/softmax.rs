@@ -1,15 +1,19 @@
 //! Softmax cross-entropy and its gradient, row by row.
 
 use super::exp::exp;
+#[cfg(feature = "alloc")]
 use super::recurrence::Strided;
 use crate::Level;
+#[cfg(feature = "alloc")]
 use crate::sequences::Sequences;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, load_some, store_some};
 
 /// Lanes of the partial sums of a row, whatever the lanes of the vectors: what makes the sum the same at every level.
 const PARTIAL_SUMS: usize = 16;
 
-/// `loss = log(sum exp(x - max)) - (x[target] - max)`, `d = (softmax - onehot) * scale`; returns the sum of the losses.
+/// `loss = log(sum exp(x - max)) - (x[target] - max)`, `d = (softmax - onehot) * scale` for all rows; returns the sum of
+/// the losses.
+#[cfg(feature = "alloc")]
 pub(crate) struct SoftmaxCrossEntropy<'a> {
     pub(crate) logits: Strided<'a>,
     /// Below `logits.width`.
@@ -19,6 +23,7 @@ pub(crate) struct SoftmaxCrossEntropy<'a> {
     pub(crate) d_logits: &'a mut [f32],
 }
 
+#[cfg(feature = "alloc")]
 impl SoftmaxCrossEntropy<'_> {
     #[inline(never)]
     pub(crate) fn at(self, level: Level) -> f64 {
@@ -26,27 +31,55 @@ impl SoftmaxCrossEntropy<'_> {
     }
 }
 
+#[cfg(feature = "alloc")]
 impl Kernel for SoftmaxCrossEntropy<'_> {
     type Output = f64;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f64 {
+        let Self { logits, targets, scale, d_logits } = self;
         let mut total = 0.0;
-        let mut d_rows = self.d_logits.chunks_exact_mut(self.logits.width);
-        for sample in 0..self.targets.batch() {
-            for (step, d_logits) in (0..self.targets.steps()).zip(&mut d_rows) {
-                let (logits, target) = (self.logits.row(sample, step), *self.targets.row(sample, step));
-                let largest = largest(logits);
-                let sum = exponentials(s, logits, largest, d_logits);
-                total += libm::log(f64::from(sum)) - (f64::from(logits[target]) - f64::from(largest));
-                let factor = s.splat(self.scale / sum);
-                for chunk in d_logits.chunks_mut(S::LANES) {
-                    s.store_partial(s.mul(s.load_partial(chunk), factor), chunk);
-                }
-                d_logits[target] -= self.scale;
+        let mut d_rows = d_logits.chunks_exact_mut(logits.width);
+        for sample in 0..targets.batch() {
+            for (step, d_logits) in (0..targets.steps()).zip(&mut d_rows) {
+                let (logits, target) = (logits.row(sample, step), *targets.row(sample, step));
+                total += Row { logits, target, scale, d_logits }.run(s);
             }
         }
         total
+    }
+}
+
+/// The same for one row.
+pub(crate) struct Row<'a> {
+    pub(crate) logits: &'a [f32],
+    /// Below the length of `logits`.
+    pub(crate) target: usize,
+    pub(crate) scale: f32,
+    pub(crate) d_logits: &'a mut [f32],
+}
+
+impl Row<'_> {
+    #[inline(never)]
+    pub(crate) fn at(self, level: Level) -> f64 {
+        level.run(self)
+    }
+}
+
+impl Kernel for Row<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let Self { logits, target, scale, d_logits } = self;
+        let largest = largest(logits);
+        let sum = exponentials(s, logits, largest, d_logits);
+        let factor = s.splat(scale / sum);
+        for chunk in d_logits.chunks_mut(S::LANES) {
+            store_some(s, s.mul(load_some(s, chunk), factor), chunk);
+        }
+        d_logits[target] -= scale;
+        libm::log(f64::from(sum)) - (f64::from(logits[target]) - f64::from(largest))
     }
 }
 
@@ -64,8 +97,8 @@ fn exponentials<S: Simd>(s: S, row: &[f32], largest: f32, out: &mut [f32]) -> f3
     for (row, out) in row.chunks(PARTIAL_SUMS).zip(out.chunks_mut(PARTIAL_SUMS)) {
         let vectors = row.chunks(S::LANES).zip(out.chunks_mut(S::LANES)).zip(parts.chunks_mut(S::LANES));
         for ((x, out), part) in vectors {
-            s.store_partial(exp(s, s.sub(s.load_partial(x), shift)), out);
-            s.store(s.add(s.load(part), s.load_partial(out)), part);
+            store_some(s, exp(s, s.sub(load_some(s, x), shift)), out);
+            s.store(s.add(s.load(part), load_some(s, out)), part);
         }
     }
     let mut width = PARTIAL_SUMS;

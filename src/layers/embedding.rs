@@ -1,5 +1,6 @@
 //! A table of vectors, one a token: `Embedding`.
 
+use crate::parameters::{Parameters, impl_parameters};
 use crate::{Error, Generator};
 
 /// A learned vector for each of `V` tokens: PyTorch's `nn.Embedding(V, E)`, with the same numbers for the same seed.
@@ -92,13 +93,13 @@ impl<const V: usize, const E: usize> Embedding<V, E> {
     }
 }
 
+impl_parameters!(Embedding<V, E> { weight flattened });
+
 #[cfg(feature = "alloc")]
 mod over_sequences {
     use super::*;
-    use crate::model::{Layer, Parameters, Run, check_output_shape, impl_parameters};
+    use crate::model::{Layer, Run, check_output_shape};
     use crate::sequences::{Sequences, SequencesBuf};
-
-    impl_parameters!(Embedding<V, E> { weight flattened });
 
     /// What an [`Embedding`] keeps between forward and backward.
     #[derive(Debug, Default)]

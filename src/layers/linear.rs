@@ -3,6 +3,7 @@
 use super::rnn_cell::uniform_bound;
 use super::{fill_in_torch_order, torch_order};
 use crate::kernels::matvec::{self, matvec};
+use crate::parameters::{Parameters, impl_parameters};
 use crate::simd::{Kernel, Simd};
 use crate::{Error, Generator, Level};
 
@@ -128,6 +129,8 @@ impl<const IN: usize, const OUT: usize> Kernel for Apply<'_, IN, OUT> {
     }
 }
 
+impl_parameters!(Linear<IN, OUT> { weight flattened, bias });
+
 #[cfg(feature = "alloc")]
 mod over_sequences {
     use super::*;
@@ -135,12 +138,10 @@ mod over_sequences {
     use crate::kernels::pack::{Panels, Scratch};
     use crate::kernels::recurrence::{Projection, STEPS_PER_BLOCK, Strided};
     use crate::kernels::weight_gradient::Block;
-    use crate::model::{Layer, Parameters, Run, check_output_shape, impl_parameters};
+    use crate::model::{Layer, Run, check_output_shape};
     use crate::sequences::{Sequences, SequencesBuf};
     use alloc::boxed::Box;
     use alloc::vec::Vec;
-
-    impl_parameters!(Linear<IN, OUT> { weight flattened, bias });
 
     /// What a [`Linear`] keeps between forward and backward, and its memory for both.
     #[derive(Debug, Default)]

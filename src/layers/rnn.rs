@@ -2,7 +2,8 @@
 
 use super::rnn_cell::over_sequences::{RnnCellCache, check_rows};
 use super::{RnnCell, RnnWeights};
-use crate::model::{Layer, Parameters, Run};
+use crate::model::{Layer, Run};
+use crate::parameters::Parameters;
 use crate::sequences::Sequences;
 use crate::{Error, Generator};
 use alloc::boxed::Box;

@@ -4,6 +4,7 @@ use super::{fill_in_torch_order, torch_order};
 use crate::kernels::matvec::{Linear, Tanh, matvec, matvec_transposed};
 use crate::kernels::tanh;
 use crate::kernels::weight_gradient::{add_outer_product, add_row};
+use crate::parameters::{Parameters, impl_parameters};
 use crate::simd::{Kernel, Simd};
 use crate::{Error, Generator, Level};
 
@@ -283,6 +284,8 @@ impl<const IN: usize, const HID: usize> Kernel for StepBackward<'_, IN, HID> {
     }
 }
 
+impl_parameters!(RnnCell<IN, HID> { weight_ih flattened, weight_hh flattened, bias_ih, bias_hh });
+
 #[cfg(feature = "alloc")]
 pub(super) mod over_sequences {
     use super::*;
@@ -292,12 +295,10 @@ pub(super) mod over_sequences {
         Backward, Forward, OneSample, PackedCell, PackedTranspose, Projection, SAMPLES_FOR_TILES, STEPS_PER_BLOCK,
         Strided,
     };
-    use crate::model::{Layer, Parameters, Run, check_output_shape, impl_parameters};
+    use crate::model::{Layer, Run, check_output_shape};
     use crate::sequences::{Sequences, SequencesBuf};
     use alloc::boxed::Box;
     use alloc::vec::Vec;
-
-    impl_parameters!(RnnCell<IN, HID> { weight_ih flattened, weight_hh flattened, bias_ih, bias_hh });
 
     /// What an [`RnnCell`] keeps between forward and backward, and its memory for both.
     #[derive(Debug, Default)]

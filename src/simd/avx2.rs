@@ -28,7 +28,6 @@ impl Avx2 {
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx2,fma")]
-        #[inline(never)]
         fn trampoline<K: Kernel>(token: Avx2, kernel: K) -> K::Output {
             kernel.run(token)
         }

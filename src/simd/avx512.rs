@@ -40,7 +40,6 @@ impl Avx512 {
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-        #[inline(never)]
         fn trampoline<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
             kernel.run(token)
         }

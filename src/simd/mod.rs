@@ -31,7 +31,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `LANES` 32-bit integers, used as bit patterns and as table indices.
     type I32: Copy;
 
-    /// Runs a kernel as a function of its own, compiled once however many kernels call it.
+    /// Runs a kernel that stands for itself: the compiler may make it one function for all kernels that call it, and does so
+    /// where it is large.
     fn call<K: Kernel>(self, kernel: K) -> K::Output;
 
     /// `x` in every lane.
