@@ -24,18 +24,26 @@ mod parameters;
 pub mod reference;
 mod sequences;
 mod simd;
+mod step;
+mod step_trace;
+mod stream;
 
 pub use error::Error;
 pub use init::Generator;
 #[cfg(feature = "alloc")]
 pub use layers::Rnn;
-pub use layers::{Embedding, Linear, RnnCell, RnnWeights};
+pub use layers::{Embedding, Linear, RnnCell, RnnWeights, TokenRnnCell};
 pub use level::{Level, UnknownLevel};
 pub use loss::{CrossEntropy, Reduction};
 #[cfg(feature = "alloc")]
 pub use model::{Layer, Run, Trace};
-pub use optim::Adam;
+pub use optim::{Adam, Moments};
 pub use parameters::Parameters;
 pub use sequences::Sequences;
 #[cfg(feature = "alloc")]
 pub use sequences::SequencesBuf;
+#[cfg(feature = "alloc")]
+pub use step::RnnRecord;
+pub use step::{CellRecord, Step, StepBackward};
+pub use step_trace::StepTrace;
+pub use stream::{Stream, Streams};

@@ -2,7 +2,8 @@
 
 use super::rnn_cell::uniform_bound;
 use super::{fill_in_torch_order, torch_order};
-use crate::kernels::matvec::{self, matvec};
+use crate::kernels::matvec::{self, matvec, matvec_transposed};
+use crate::kernels::weight_gradient::{add_outer_product, add_row};
 use crate::parameters::{Parameters, impl_parameters};
 use crate::simd::{Kernel, Simd};
 use crate::{Error, Generator, Level};
@@ -111,6 +112,19 @@ impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
     pub fn apply_at(&self, level: Level, x: &[f32; IN]) -> [f32; OUT] {
         level.run_narrow(OUT, Apply { linear: self, x })
     }
+
+    /// The backward of one `apply`, given the gradient of its result: adds `dW = dy x^T` and `db = dy` to `gradients` and
+    /// returns `dx = W^T dy`.
+    #[must_use]
+    pub fn apply_backward(&self, x: &[f32; IN], d_y: &[f32; OUT], gradients: &mut Self) -> [f32; IN] {
+        self.apply_backward_at(Level::detect(), x, d_y, gradients)
+    }
+
+    /// [`Linear::apply_backward`] at a given level.
+    #[must_use]
+    pub fn apply_backward_at(&self, level: Level, x: &[f32; IN], d_y: &[f32; OUT], gradients: &mut Self) -> [f32; IN] {
+        level.run(ApplyBackward { linear: self, x, d_y, gradients })
+    }
 }
 
 struct Apply<'a, const IN: usize, const OUT: usize> {
@@ -126,6 +140,25 @@ impl<const IN: usize, const OUT: usize> Kernel for Apply<'_, IN, OUT> {
         let mut y = self.linear.bias;
         matvec(s, &self.linear.weight, self.x, &mut y, matvec::Linear);
         y
+    }
+}
+
+struct ApplyBackward<'a, const IN: usize, const OUT: usize> {
+    linear: &'a Linear<IN, OUT>,
+    x: &'a [f32; IN],
+    d_y: &'a [f32; OUT],
+    gradients: &'a mut Linear<IN, OUT>,
+}
+
+impl<const IN: usize, const OUT: usize> Kernel for ApplyBackward<'_, IN, OUT> {
+    type Output = [f32; IN];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> [f32; IN] {
+        let ApplyBackward { linear, x, d_y, gradients } = self;
+        add_outer_product(s, x, d_y, gradients.weight.as_flattened_mut());
+        add_row(s, d_y, &mut gradients.bias);
+        matvec_transposed(s, &linear.weight, d_y)
     }
 }
 

@@ -5,12 +5,14 @@ mod linear;
 #[cfg(feature = "alloc")]
 mod rnn;
 mod rnn_cell;
+mod token_rnn_cell;
 
 pub use embedding::Embedding;
 pub use linear::Linear;
 #[cfg(feature = "alloc")]
 pub use rnn::Rnn;
 pub use rnn_cell::{RnnCell, RnnWeights};
+pub use token_rnn_cell::TokenRnnCell;
 
 /// A matrix in PyTorch's row-major `[out][in]` layout, read from the transpose that is stored here.
 fn torch_order<const IN: usize, const OUT: usize>(weight: &[[f32; OUT]; IN]) -> impl Iterator<Item = f32> + '_ {

@@ -1,0 +1,122 @@
+//! A recurrent layer driven by tokens, with everything before the recurrence folded into a table: `TokenRnnCell`.
+
+use super::{Embedding, RnnCell};
+use crate::kernels::matvec::{Linear, Tanh, matvec};
+use crate::simd::{Kernel, Simd};
+use crate::step::{Step, check_token};
+use crate::{Error, Level};
+
+/// An [`Embedding`] and an [`RnnCell`] for inference: what a token gives to every neuron is looked up, not computed.
+///
+/// `h' = tanh(table[token] + W_hh h)` with `table[token] = W_ih e[token] + b_ih + b_hh`. The bits are those of the two
+/// layers one after the other; a step costs a row of the table instead of a matrix product.
+///
+/// ```
+/// use elman::{Embedding, Generator, RnnCell, Stream, TokenRnnCell};
+/// let mut generator = Generator::seed(0);
+/// let (embedding, cell) = (Embedding::<4, 10>::new(&mut generator), RnnCell::<10, 8>::new(&mut generator));
+/// let mut folded = Stream::new(TokenRnnCell::new(&embedding, &cell));
+/// let mut layers = Stream::new((embedding, cell));
+/// for token in [1, 0, 2, 2, 3] {
+///     assert_eq!(folded.step_token(token)?, layers.step_token(token)?);
+/// }
+/// # Ok::<(), elman::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+pub struct TokenRnnCell<const V: usize, const HID: usize> {
+    /// What each token gives to each neuron, biases included.
+    pub table: [[f32; HID]; V],
+    /// What each neuron gives to each neuron at the next step.
+    pub weight_hh: [[f32; HID]; HID],
+}
+
+impl<const V: usize, const HID: usize> TokenRnnCell<V, HID> {
+    /// All numbers zero.
+    #[must_use]
+    pub const fn zeros() -> Self {
+        const { assert!(V > 0 && HID > 0, "a TokenRnnCell needs at least one token and one neuron") };
+        Self { table: [[0.0; HID]; V], weight_hh: [[0.0; HID]; HID] }
+    }
+
+    /// Folds an embedding into the cell behind it.
+    #[must_use]
+    pub fn new<const E: usize>(embedding: &Embedding<V, E>, cell: &RnnCell<E, HID>) -> Self {
+        let mut folded = Self::zeros();
+        folded.fold(embedding, cell);
+        folded
+    }
+
+    /// [`TokenRnnCell::new`], made on the heap and never on the stack.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn boxed<const E: usize>(embedding: &Embedding<V, E>, cell: &RnnCell<E, HID>) -> alloc::boxed::Box<Self> {
+        const { assert!(V > 0 && HID > 0, "a TokenRnnCell needs at least one token and one neuron") };
+        let mut folded: alloc::boxed::Box<Self> = bytemuck::zeroed_box();
+        folded.fold(embedding, cell);
+        folded
+    }
+
+    /// Folds anew, after the layers have changed.
+    pub fn fold<const E: usize>(&mut self, embedding: &Embedding<V, E>, cell: &RnnCell<E, HID>) {
+        self.fold_at(Level::detect(), embedding, cell);
+    }
+
+    /// [`TokenRnnCell::fold`] at a given level.
+    pub fn fold_at<const E: usize>(&mut self, level: Level, embedding: &Embedding<V, E>, cell: &RnnCell<E, HID>) {
+        for (row, vector) in self.table.iter_mut().zip(&embedding.weight) {
+            level.run_narrow(HID, Fold { cell, vector, row });
+        }
+        self.weight_hh = cell.weight_hh;
+    }
+}
+
+impl<const V: usize, const HID: usize> Step for TokenRnnCell<V, HID> {
+    type Input = usize;
+    type Output = [f32; HID];
+    type State = [f32; HID];
+
+    #[inline]
+    fn check_input(&self, token: &usize) -> Result<(), Error> {
+        check_token(*token, V)
+    }
+    #[inline]
+    fn step_at(&self, level: Level, token: &usize, state: &mut [f32; HID]) -> [f32; HID] {
+        let z = self.table[*token];
+        level.run_narrow(HID, TokenStep { weight_hh: &self.weight_hh, z, h: state });
+        *state
+    }
+}
+
+/// `row = bias_ih + bias_hh + W_ih vector`
+struct Fold<'a, const E: usize, const HID: usize> {
+    cell: &'a RnnCell<E, HID>,
+    vector: &'a [f32; E],
+    row: &'a mut [f32; HID],
+}
+
+impl<const E: usize, const HID: usize> Kernel for Fold<'_, E, HID> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        super::rnn_cell::add_biases(s, &self.cell.bias_ih, &self.cell.bias_hh, self.row);
+        matvec(s, &self.cell.weight_ih, self.vector, self.row, Linear);
+    }
+}
+
+struct TokenStep<'a, const HID: usize> {
+    weight_hh: &'a [[f32; HID]; HID],
+    z: [f32; HID],
+    h: &'a mut [f32; HID],
+}
+
+impl<const HID: usize> Kernel for TokenStep<'_, HID> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        matvec(s, self.weight_hh, self.h, &mut self.z, Tanh);
+        *self.h = self.z;
+    }
+}

@@ -1,0 +1,145 @@
+//! Backpropagation through time step by step, in memory of a fixed size.
+
+use crate::step::StepBackward;
+use crate::{Error, Level};
+use bytemuck::Zeroable;
+
+/// At most `T` steps of one sequence, and what their backward needs: training without a heap, on a microcontroller too.
+///
+/// The state goes on when the steps are cleared, and no gradient crosses that border: this is truncated backpropagation
+/// through time (Williams & Peng 1990) with chunks of at most `T` steps.
+///
+/// ```
+/// use elman::{Adam, CrossEntropy, Generator, Parameters, RnnCell, StepTrace};
+/// let mut cell = RnnCell::<4, 4>::new(&mut Generator::seed(42));
+/// let mut adam = Adam::with_moments(0.1, [0.0; 40], [0.0; 40]);
+/// let mut trace = StepTrace::<RnnCell<4, 4>, 5>::new();
+/// let one_hot = |token: usize| core::array::from_fn(|i| if i == token { 1.0 } else { 0.0 });
+/// for epoch in 0..15 {
+///     trace.reset();
+///     let (mut loss, mut d_outputs) = (0.0, [[0.0; 4]; 5]);
+///     for (step, (letter, target)) in [1, 0, 2, 2, 3].into_iter().zip([3, 1, 2, 3, 2]).enumerate() {
+///         let hidden = trace.step(&cell, &one_hot(letter))?;
+///         let row = CrossEntropy::sum().row(&hidden, target)?;
+///         loss += row.0;
+///         d_outputs[step] = row.1;
+///     }
+///     let mut gradients = cell.zeros_like();
+///     trace.backward(&cell, &d_outputs, &mut gradients)?;
+///     adam.step(&mut cell, &gradients)?;
+/// }
+/// # Ok::<(), elman::Error>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct StepTrace<M: StepBackward, const T: usize> {
+    records: [M::Record; T],
+    len: usize,
+    state: M::State,
+    level: Level,
+}
+
+impl<M: StepBackward, const T: usize> StepTrace<M, T> {
+    /// No steps, and a state of zero, at [`Level::detect`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::at(Level::detect())
+    }
+
+    /// No steps, and a state of zero, at a given level.
+    #[must_use]
+    pub fn at(level: Level) -> Self {
+        Self { records: [M::Record::zeroed(); T], len: 0, state: M::State::zeroed(), level }
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if there are `T` steps already, [`Error::TokenOutOfRange`]; nothing has changed then.
+    #[inline]
+    pub fn step(&mut self, model: &M, input: &M::Input) -> Result<M::Output, Error> {
+        let len = self.len;
+        let Some(record) = self.records.get_mut(len) else {
+            return Err(Error::Length { what: "steps of the trace", expected: T, given: len + 1 });
+        };
+        model.check_input(input)?;
+        self.len += 1;
+        Ok(model.recorded_step_at(self.level, input, &mut self.state, record))
+    }
+
+    /// The steps since the last [`StepTrace::clear`].
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The state after the last step.
+    #[must_use]
+    pub fn state(&self) -> &M::State {
+        &self.state
+    }
+
+    /// Forgets the steps and keeps the state: the sequence goes on in another chunk.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Forgets the steps and sets the state to zero: another sequence begins.
+    pub fn reset(&mut self) {
+        self.reset_to(M::State::zeroed());
+    }
+
+    /// Forgets the steps and sets the state.
+    pub fn reset_to(&mut self, state: M::State) {
+        self.len = 0;
+        self.state = state;
+    }
+
+    /// Backpropagation through the steps, given the gradient of the output of each: adds the gradients of the parameters
+    /// to `gradients` and gives that of the state before the first step.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if there are not as many gradients as steps; nothing has changed then.
+    pub fn backward(&self, model: &M, d_outputs: &[M::Output], gradients: &mut M) -> Result<M::State, Error> {
+        self.backward_from(model, d_outputs, M::State::zeroed(), gradients)
+    }
+
+    /// [`StepTrace::backward`], given also the gradient of the state after the last step.
+    ///
+    /// # Errors
+    ///
+    /// Like [`StepTrace::backward`].
+    pub fn backward_from(
+        &self,
+        model: &M,
+        d_outputs: &[M::Output],
+        d_final: M::State,
+        gradients: &mut M,
+    ) -> Result<M::State, Error> {
+        Error::check_length("gradients of the outputs", self.len, d_outputs.len())?;
+        let mut d_state = d_final;
+        for (record, d_output) in self.records.iter().zip(d_outputs).rev() {
+            model.step_backward_at(self.level, record, d_output, &mut d_state, gradients);
+        }
+        Ok(d_state)
+    }
+}
+
+impl<M: StepBackward, const T: usize> Default for StepTrace<M, T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M: StepBackward, const T: usize> core::fmt::Debug for StepTrace<M, T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("StepTrace").field("len", &self.len).field("level", &self.level).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,147 @@
+//! What is made once and used again allocates nothing: streams never, traces and gradients from the second time on.
+
+use elman::{
+    Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, Sequences, SequencesBuf,
+    StepTrace, Stream, Streams, TokenRnnCell, Trace,
+};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The system's allocator, counting the calls of the threads that want it: the test harness has threads of its own.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+thread_local!(static COUNTED: Cell<bool> = const { Cell::new(false) });
+
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if COUNTED.get() {
+            ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the pointer comes from `System`, through the functions here.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The allocations while `work` runs, on this thread and on those of the test's pool. Tests run one after the other, so
+/// that they do not count each other's.
+fn allocations(work: impl FnOnce()) -> usize {
+    COUNTED.set(true);
+    let before = ALLOCATIONS.load(Ordering::SeqCst);
+    work();
+    ALLOCATIONS.load(Ordering::SeqCst) - before
+}
+
+fn one_at_a_time(test: impl FnOnce()) {
+    static RUNNING: Mutex<()> = Mutex::new(());
+    let _guard = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    test();
+}
+
+#[test]
+fn the_counter_counts() {
+    one_at_a_time(|| assert_eq!(allocations(|| drop(std::hint::black_box(vec![1, 2, 3]))), 1));
+}
+
+#[test]
+fn streams_allocate_nothing() {
+    one_at_a_time(|| {
+        let mut generator = Generator::seed(1);
+        let (embedding, cell) = (Embedding::<7, 5>::new(&mut generator), RnnCell::<5, 33>::new(&mut generator));
+        let head = Linear::<33, 3>::new(&mut generator);
+        let rnn = Rnn::<5, 17, 3>::new(&mut generator);
+        for level in Level::available() {
+            let mut vectors = Stream::at(level, (cell, head));
+            let mut tokens = Stream::at(level, (embedding, &rnn));
+            let mut folded = Stream::at(level, (TokenRnnCell::new(&embedding, &cell), head));
+            let mut voices = Streams::<_, 5>::at(level, cell);
+            let count = allocations(|| {
+                for step in 0..100 {
+                    std::hint::black_box(vectors.step(&[step as f32; 5]));
+                    std::hint::black_box(tokens.step_token(step % 7).unwrap());
+                    std::hint::black_box(folded.step_token(step % 7).unwrap());
+                    std::hint::black_box(voices.step(&[[0.5; 5]; 5]));
+                    voices.reset(step % 5);
+                }
+                vectors.reset();
+                assert!(tokens.step_token(7).is_err());
+            });
+            assert_eq!(count, 0, "{level}");
+        }
+    });
+}
+
+#[test]
+fn training_step_by_step_allocates_nothing() {
+    one_at_a_time(|| {
+        let mut generator = Generator::seed(1);
+        let mut model = (
+            Embedding::<4, 10>::new(&mut generator),
+            RnnCell::<10, 8>::new(&mut generator),
+            Linear::<8, 4>::new(&mut generator),
+        );
+        let mut gradients = model;
+        let mut trace = StepTrace::<_, 5>::new();
+        let mut adam = Adam::with_moments(0.05, [0.0; 236], [0.0; 236]);
+        let count = allocations(|| {
+            for _ in 0..10 {
+                trace.reset();
+                let mut d_outputs = [[0.0; 4]; 5];
+                for (step, (token, target)) in [1, 0, 2, 2, 3].into_iter().zip([3, 1, 2, 3, 2]).enumerate() {
+                    let logits = trace.step(&model, &token).unwrap();
+                    d_outputs[step] = CrossEntropy::sum().row(&logits, target).unwrap().1;
+                }
+                gradients.fill_zero();
+                trace.backward(&model, &d_outputs, &mut gradients).unwrap();
+                adam.step(&mut model, &gradients).unwrap();
+            }
+        });
+        assert_eq!(count, 0);
+    });
+}
+
+/// A training step of a character model, from the second on; the batch is large enough for several threads.
+#[test]
+fn training_allocates_nothing_from_the_second_step_on() {
+    const STEPS: usize = 33;
+    const BATCH: usize = 50;
+    one_at_a_time(|| {
+        for threads in [1, 2, 4] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).start_handler(|_| COUNTED.set(true));
+            let pool = pool.build().unwrap();
+            let mut generator = Generator::seed(1);
+            let mut model = (
+                Embedding::<20, 12>::new(&mut generator),
+                Rnn::<12, 40, 2>::new(&mut generator),
+                Linear::<40, 20>::new(&mut generator),
+            );
+            let tokens: Vec<usize> = (0..STEPS * BATCH).map(|i| i * i % 20).collect();
+            let tokens = Sequences::time_major(&tokens, STEPS, BATCH).unwrap();
+            let mut gradients = model.zeros_like();
+            let mut trace = Trace::default();
+            let mut d_logits = SequencesBuf::default();
+            let mut adam = Adam::new(1e-3);
+            let mut step = || {
+                model.forward_into(tokens, &mut trace).unwrap();
+                CrossEntropy::mean().loss_into(trace.output(), tokens, &mut d_logits).unwrap();
+                model.backward_into(tokens, &mut trace, &d_logits, &mut gradients).unwrap();
+                adam.step(&mut model, &gradients).unwrap();
+            };
+            let count = pool.install(|| {
+                step();
+                allocations(|| (0..10).for_each(|_| step()))
+            });
+            assert_eq!(count, 0, "{threads} threads");
+        }
+    });
+}
