@@ -12,4 +12,5 @@ mod embedding;
 mod linear;
 mod model;
 mod rnn;
+mod streaming;
 mod support;
