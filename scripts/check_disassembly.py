@@ -10,7 +10,9 @@ unless
   2. no intrinsic (`_mm512_add_ps`, ...) and no lane operation (`<Avx512 as Simd>::add`) is left as a function;
   3. no function that knows the instruction set stands outside of a trampoline;
   4. the trampolines call nothing but the register tiles of their own instruction set and functions without lanes: those
-     of `core` (most are panics), memcpy, and the like.
+     of `core` (most are panics), memcpy, and the like;
+  5. from the step of a `Stream` nothing can be reached but trampolines and memory functions: no panic, no allocation, no
+     system call.
 
 It compiles for x86-64 and does not run what it compiles, so any CPU will do. Needs cargo, objdump, readelf and nm.
 """
@@ -39,8 +41,16 @@ elman = {{ path = "{ROOT}" }}
 """
 
 PROGRAM = """
-use elman::{Adam, CrossEntropy, Embedding, Generator, Layer, Linear, Rnn, RnnCell, Sequences};
+use elman::{Adam, CrossEntropy, Embedding, Generator, Layer, Linear, Rnn, RnnCell, Sequences, Stream};
 use std::hint::black_box;
+
+type Model = (RnnCell<16, 64>, RnnCell<64, 33>, Linear<33, 2>);
+
+/// What an audio callback would do.
+#[inline(never)]
+fn stream_step(stream: &mut Stream<Model>, x: &[f32; 16]) -> [f32; 2] {
+    stream.step(x)
+}
 
 fn main() -> Result<(), elman::Error> {
     let mut generator = Generator::seed(black_box(0));
@@ -51,6 +61,10 @@ fn main() -> Result<(), elman::Error> {
     let next = cell.step(&x, &h);
     black_box(cell.step_backward(&x, &h, &next, &next, &mut gradients));
     black_box(Linear::<64, 32>::new(&mut generator).apply(&next));
+
+    let model = (RnnCell::new(&mut generator), RnnCell::new(&mut generator), Linear::new(&mut generator));
+    let mut stream = Stream::new(model);
+    black_box(stream_step(&mut stream, &x));
 
     let mut model = (
         Embedding::<4, 16>::new(&mut generator),
@@ -117,6 +131,23 @@ def global_offset_table(binary, code):
     return table
 
 
+def callees(body, table):
+    """The names of the functions that a function calls, or jumps to at its end."""
+    found = []
+    for line in body:
+        if not (call := re.match(r"(?:call|jmp)\w*\s+(.*)", line)):
+            continue
+        if through_table := re.search(r"# ([0-9a-f]+) <", call[1]):
+            found.append(table.get(int(through_table[1], 16), "?"))
+        elif direct := re.search(r"<(.*)>$", call[1]):
+            # A jump within a function shows its name and an offset.
+            if not re.search(r"\+0x[0-9a-f]+$", direct[1]):
+                found.append(direct[1])
+        else:
+            found.append(call[1])
+    return found
+
+
 def main():
     binary = build()
     problems = []
@@ -149,18 +180,26 @@ def main():
             problems.append(f"a function of an instruction set stands outside of a trampoline: {name}")
 
     for name, body in trampolines:
-        for line in body:
-            if not (call := re.match(r"call\w*\s+(.*)", line)):
-                continue
-            if through_table := re.search(r"# ([0-9a-f]+) <", call[1]):
-                callee = table.get(int(through_table[1], 16), "?")
-            else:
-                direct = re.search(r"<(.*)>", call[1])
-                callee = direct[1] if direct else call[1]
+        for callee in callees(body, table):
             instruction_set = name.partition("::run::trampoline::<")[0]
             is_tile = callee.startswith(f"{instruction_set}::run::trampoline::<elman::kernels::tile::")
             if not MAY_CALL.match(callee) and not is_tile and callee != name:
                 problems.append(f"{name}\n    calls {callee}")
+
+    bodies = {name: body for _, name, body in code}
+    seen, found = set(), [name for name in bodies if name.endswith("probe::stream_step")]
+    if not found:
+        problems.append("the step of a stream is not in the program")
+    while found:
+        name = found.pop()
+        if name in seen or re.match(r"mem(cpy|move|set)\b", name):
+            continue
+        seen.add(name)
+        if name not in bodies or not re.search(r"elman::|probe::stream_step", name):
+            problems.append(f"the step of a stream reaches {name}")
+        else:
+            found += callees(bodies[name], table)
+    print(f"a stream's step reaches {len(seen)} functions")
 
     for problem in sorted(set(problems)):
         print(f"check_disassembly: {problem}", file=sys.stderr)

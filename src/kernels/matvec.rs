@@ -126,8 +126,8 @@ fn chains_of<S: Simd, const P: usize, const C: usize, const PARTIAL: bool, const
     let terms = if P > 1 { core::hint::black_box(K / C).min(K / C) } else { K / C };
     let (mut weights, mut inputs): ([&[[f32; N]]; C], [&[f32]; C]) = ([&[]; C], [&[]; C]);
     for c in 0..C {
-        weights[c] = &weight[chain_start(c, C, K)..][..terms];
-        inputs[c] = &x[chain_start(c, C, K)..][..terms];
+        weights[c] = &weight[chain_start(c, C, K)..][..K / C];
+        inputs[c] = &x[chain_start(c, C, K)..][..K / C];
     }
     for i in 0..terms {
         for c in 0..C {
