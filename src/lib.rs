@@ -10,6 +10,8 @@ extern crate std;
 
 #[cfg(feature = "alloc")]
 mod batch;
+#[cfg(feature = "alloc")]
+mod chunked;
 mod error;
 mod init;
 mod kernels;
@@ -28,6 +30,8 @@ mod step;
 mod step_trace;
 mod stream;
 
+#[cfg(feature = "alloc")]
+pub use chunked::Chunked;
 pub use error::Error;
 pub use init::Generator;
 #[cfg(feature = "alloc")]

@@ -7,12 +7,16 @@ use crate::{Error, Level};
 
 /// How the losses of all rows become one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reduction {
     /// Their mean, PyTorch's default.
     #[default]
     Mean,
     /// Their sum.
     Sum,
+    /// Their sum divided by a number of rows: the mean over a whole of which these are a part, such as a chunk of a long
+    /// sequence.
+    MeanOf(usize),
 }
 
 /// Cross-entropy of the softmax of logits and target classes, as PyTorch's `nn.CrossEntropyLoss` computes it:
@@ -52,6 +56,12 @@ impl CrossEntropy {
     #[must_use]
     pub fn sum() -> Self {
         Self::new(Reduction::Sum)
+    }
+
+    /// The sum over the rows given, divided by `rows`: a part of the mean over a whole of so many rows.
+    #[must_use]
+    pub fn mean_of(rows: usize) -> Self {
+        Self::new(Reduction::MeanOf(rows))
     }
 
     /// The instruction set, instead of [`Level::detect`].
@@ -107,14 +117,16 @@ impl CrossEntropy {
     ) -> Result<f32, Error> {
         let (logits, targets) = (logits.into(), targets.into());
         targets.check_shape("the targets", logits.shape())?;
-        if let Some(index) = targets.in_memory().iter().position(|target| *target >= C) {
-            return Err(Error::TargetOutOfRange { target: targets.in_memory()[index], classes: C, index });
+        if let Some((index, target)) = targets.first_in_memory(|target| *target >= C) {
+            return Err(Error::TargetOutOfRange { target: *target, classes: C, index });
         }
         let rows = logits.steps() * logits.batch();
         let scale = match self.reduction {
             Reduction::Sum => 1.0,
             Reduction::Mean if rows == 0 => return Err(Error::NoTargets),
+            Reduction::MeanOf(0) => return Err(Error::NoTargets),
             Reduction::Mean => 1.0 / rows as f64,
+            Reduction::MeanOf(whole) => 1.0 / whole as f64,
         };
         d_logits.reshape(logits.shape());
         let softmax = softmax::SoftmaxCrossEntropy {

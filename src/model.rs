@@ -8,11 +8,17 @@ use core::fmt;
 
 /// What a run of a layer needs to know besides its data.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Run {
     /// The instruction set.
     pub level: Level,
     /// Whether the backward computes the gradient of the input.
     pub d_input: bool,
+    /// Whether the gradients of the backward start from zero; if not, they go on from those of the steps that follow in
+    /// time, which the same cache and the same gradients have gone through before.
+    pub from_zero: bool,
+    /// Whether the gradients are complete after the backward; if not, the steps before these in time are still to come.
+    pub complete: bool,
 }
 
 /// A layer, or a tuple of layers each of which takes what the one before gives.
@@ -88,7 +94,8 @@ pub trait Layer: Parameters + Sized + Send + Sync {
         d_final: &Self::State,
     ) -> Result<(), Error>;
 
-    /// The backward pass; overwrites `gradients`. [`Layer::backward_into`] is the form to call.
+    /// The backward pass; overwrites `gradients`, or goes on from them ([`Run::from_zero`]). [`Layer::backward_into`] is the
+    /// form to call.
     ///
     /// # Errors
     ///
@@ -220,7 +227,7 @@ pub trait Layer: Parameters + Sized + Send + Sync {
 
 /// What a forward pass leaves: the outputs, the final state, and what the backward pass needs.
 pub struct Trace<M: Layer> {
-    run: Run,
+    pub(crate) run: Run,
     cache: M::Cache,
 }
 
@@ -235,7 +242,7 @@ impl<M: Layer> Trace<M> {
     /// An empty trace that runs at a given level.
     #[must_use]
     pub fn at(level: Level) -> Self {
-        Self { run: Run { level, d_input: false }, cache: M::Cache::default() }
+        Self { run: Run { level, d_input: false, from_zero: true, complete: true }, cache: M::Cache::default() }
     }
 
     /// Asks the backward for the gradient of the input too.

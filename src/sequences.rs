@@ -2,6 +2,7 @@
 
 use crate::Error;
 use core::fmt;
+use core::ops::Range;
 
 /// `batch` sequences of `steps` rows each, borrowed, in either memory order.
 ///
@@ -100,6 +101,36 @@ impl<'a, R> Sequences<'a, R> {
         &self.rows[sample * self.sample_stride + step * self.step_stride]
     }
 
+    /// The same sequences from step `steps.start` up to `steps.end`; nothing is copied.
+    ///
+    /// ```
+    /// use elman::Sequences;
+    /// let rows = [0, 1, 2, 10, 11, 12];
+    /// let sequences = Sequences::batch_first(&rows, 3, 2)?;
+    /// assert!(sequences.of_steps(1..3).iter().eq(&[1, 2, 11, 12]));
+    /// # Ok::<(), elman::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the range does not lie in the steps.
+    #[must_use]
+    pub fn of_steps(&self, steps: Range<usize>) -> Self {
+        assert!(
+            steps.start <= steps.end && steps.end <= self.steps,
+            "steps {steps:?} of sequences of {} steps",
+            self.steps
+        );
+        let len = steps.len();
+        // From the first row to the last one; what lies between the samples of batch-first memory stays in between.
+        let first = steps.start * self.step_stride;
+        let rows = match (self.batch, len) {
+            (0, _) | (_, 0) => &[],
+            (batch, _) => &self.rows[first..][..(batch - 1) * self.sample_stride + (len - 1) * self.step_stride + 1],
+        };
+        Self { rows, steps: len, ..*self }
+    }
+
     /// The last row of every sample, in order.
     pub fn last_rows(&self) -> impl Iterator<Item = &'a R> + '_ {
         (0..if self.steps == 0 { 0 } else { self.batch }).map(|sample| self.row(sample, self.steps - 1))
@@ -117,10 +148,19 @@ impl<'a, R> Sequences<'a, R> {
         if contiguous { Some(self.rows) } else { None }
     }
 
-    /// The rows in the order of the caller's memory.
+    /// The place in the caller's memory of the first row that is refused.
     #[cfg(feature = "alloc")]
-    pub(crate) const fn in_memory(&self) -> &'a [R] {
-        self.rows
+    pub(crate) fn first_in_memory(&self, refused: impl Fn(&R) -> bool) -> Option<(usize, &'a R)> {
+        let mut all = (0..self.batch).flat_map(|sample| (0..self.steps).map(move |step| (sample, step)));
+        // Nothing is refused as a rule: the memory order is looked for only where something is.
+        all.any(|(sample, step)| refused(self.row(sample, step))).then_some(())?;
+        self.rows.iter().enumerate().find(|&(index, row)| {
+            let (sample, step) = match self.step_stride {
+                1 => (index / self.sample_stride.max(1), index % self.sample_stride.max(1)),
+                stride => (index % stride, index / stride),
+            };
+            sample < self.batch && step < self.steps && refused(row)
+        })
     }
 
     #[cfg(feature = "alloc")]
@@ -220,8 +260,8 @@ impl<R> SequencesBuf<R> {
 
 #[cfg(feature = "alloc")]
 impl<const N: usize> SequencesBuf<[f32; N]> {
-    /// Takes a shape; what the rows hold afterwards is unspecified.
-    pub(crate) fn reshape(&mut self, (steps, batch): (usize, usize)) {
+    /// Takes a shape, `(steps, batch)`; what the rows hold afterwards is unspecified.
+    pub fn reshape(&mut self, (steps, batch): (usize, usize)) {
         self.rows.resize(steps * batch, [0.0; N]);
         (self.steps, self.batch) = (steps, batch);
     }

@@ -1,8 +1,8 @@
 //! What is made once and used again allocates nothing: streams never, traces and gradients from the second time on.
 
 use elman::{
-    Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, Sequences, SequencesBuf,
-    StepTrace, Stream, Streams, TokenRnnCell, Trace,
+    Adam, Chunked, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, Sequences,
+    SequencesBuf, StepTrace, Stream, Streams, TokenRnnCell, Trace,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -13,6 +13,8 @@ use std::sync::{Mutex, PoisonError};
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
+static PEAK_BYTES: AtomicUsize = AtomicUsize::new(0);
 thread_local!(static COUNTED: Cell<bool> = const { Cell::new(false) });
 
 // SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
@@ -20,11 +22,16 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if COUNTED.get() {
             ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+            let live = LIVE_BYTES.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+            PEAK_BYTES.fetch_max(live, Ordering::Relaxed);
         }
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        if COUNTED.get() {
+            LIVE_BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
+        }
         // SAFETY: the pointer comes from `System`, through the functions here.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -143,5 +150,47 @@ fn training_allocates_nothing_from_the_second_step_on() {
             });
             assert_eq!(count, 0, "{threads} threads");
         }
+    });
+}
+
+/// 100,000 steps: the hidden states alone would take 12.8 MB, and as much again the gradients of the logits.
+#[test]
+fn long_sequences_take_the_memory_of_a_chunk() {
+    const STEPS: usize = 100_000;
+    one_at_a_time(|| {
+        let mut generator = Generator::seed(1);
+        let model = (
+            Embedding::<20, 12>::new(&mut generator),
+            Rnn::<12, 32, 1>::new(&mut generator),
+            Linear::<32, 20>::new(&mut generator),
+        );
+        let tokens: Vec<usize> = (0..STEPS).map(|i| i * i % 20).collect();
+        let mut gradients = model.zeros_like();
+        let loss = CrossEntropy::mean_of(STEPS);
+        let peak_of = |work: &mut dyn FnMut()| {
+            COUNTED.set(true);
+            let before = LIVE_BYTES.load(Ordering::SeqCst);
+            PEAK_BYTES.store(before, Ordering::SeqCst);
+            work();
+            COUNTED.set(false);
+            PEAK_BYTES.load(Ordering::SeqCst) - before
+        };
+        let training = peak_of(&mut || {
+            let mut chunked = Chunked::new(320).unwrap();
+            let train =
+                chunked.train(&model, &tokens, &Default::default(), &mut gradients, |steps, logits, d_logits| {
+                    loss.loss_into(logits, &tokens[steps], d_logits)
+                });
+            assert!(train.unwrap() > 1.0);
+        });
+        // A chunk: 320 rows of 12 + 32 + 2 * 20 numbers and their gradients; 313 states; packed weights.
+        assert!(training < 600_000, "{training} bytes");
+        let inference = peak_of(&mut || {
+            let mut state = Default::default();
+            Chunked::new(64).unwrap().forward(&model, &tokens, &mut state, |_, _| ()).unwrap();
+        });
+        assert!(inference < 100_000, "{inference} bytes");
+        let whole = peak_of(&mut || drop(model.forward(&tokens).unwrap()));
+        assert!(whole > 20_000_000, "the measure measures: {whole} bytes");
     });
 }

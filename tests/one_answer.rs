@@ -17,7 +17,7 @@
 mod support;
 
 use elman::{
-    Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Reduction, Rnn, RnnCell, Trace,
+    Adam, Chunked, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Reduction, Rnn, RnnCell, Trace,
 };
 use proptest::prelude::*;
 use rayon::ThreadPool;
@@ -463,6 +463,58 @@ mod order_of_sums {
         in_3_hid_2(3, 2), in_4_hid_8(4, 8), in_7_hid_9(7, 9), in_8_hid_32(8, 32), in_9_hid_33(9, 33),
         in_45_hid_31(45, 31), in_66_hid_130(66, 130),
     );
+}
+
+/// In chunks with checkpoints: outputs, states and gradients are those of the whole sequences.
+#[test]
+fn chunks_are_the_whole() {
+    let strategy = (case(1), 1..=90usize, 0..=40usize, 1..=3usize);
+    property(48, strategy, |(case, steps, batch, blocks)| {
+        let case = Case { steps, batch, ..case };
+        let mut numbers = Numbers(case.seed);
+        let mut model: Model = (Embedding::zeros(), Rnn::zeros(), Linear::zeros());
+        case.weights.fill(&mut numbers, 32, &mut model);
+        let tokens = (0..steps * batch).map(|_| numbers.below(30)).collect();
+        let input = Rows::new(case.orders.0, case.shape(), tokens);
+        let d_output = Rows::new(case.orders.1, case.shape(), case.gradient.rows(&mut numbers, steps * batch));
+        let initial = ((), case.state(case.initial, case.data, &mut numbers, 2 * batch), ());
+        for level in Level::available() {
+            let mut trace = Trace::at(level);
+            model.forward_from(input.view(), &initial, &mut trace)?;
+            let gradients = model.backward(input.view(), &mut trace, d_output.view())?;
+            let mut chunked = Chunked::at(level, 16 * blocks)?;
+            let (mut state, mut done) = (initial.clone(), 0);
+            let mut outputs: Vec<(usize, Vec<_>)> = Vec::new();
+            chunked.forward(&model, input.view(), &mut state, |steps, output| {
+                outputs.push((done, output.iter().copied().collect()));
+                done = steps.end;
+            })?;
+            prop_assert_eq!(done, steps);
+            for (start, rows) in &outputs {
+                let end = steps.min(start + 16 * blocks);
+                let whole: Vec<_> = trace.output().of_steps(*start..end).iter().copied().collect();
+                same_bits("the outputs of a chunk", whole.as_flattened(), rows.as_flattened())?;
+            }
+            same_bits("the state", trace.final_state().1.as_flattened(), state.1.as_flattened())?;
+            // Twice, the second time with used memory.
+            for _ in 0..2 {
+                let mut given = model.clone();
+                let loss = chunked.train(&model, input.view(), &initial, &mut given, |steps, output, d_chunk| {
+                    assert_eq!((output.steps(), output.batch()), (steps.len(), batch));
+                    d_chunk.reshape((steps.len(), batch));
+                    for (to, d) in d_chunk.rows_mut().iter_mut().zip(d_output.view().of_steps(steps).iter()) {
+                        *to = *d;
+                    }
+                    Ok(1.0)
+                })?;
+                prop_assert_eq!(loss, steps.div_ceil(16 * blocks) as f32);
+                same_bits("the gradients", &flat(&gradients), &flat(&given))?;
+                let d_initial = chunked.d_initial();
+                same_bits("d h0", trace.d_initial().1.as_flattened(), d_initial.1.as_flattened())?;
+            }
+        }
+        Ok(())
+    });
 }
 
 /// Without fused multiply-add the answer is another, by a bounded rounding. With weights whose sums of absolute values

@@ -13,6 +13,14 @@ use core::ops::Range;
 /// Steps that are projected, differentiated and summed into the weight gradients together, while they are in cache.
 pub(crate) const STEPS_PER_BLOCK: usize = 16;
 
+/// Where the blocks of a sequence begin and end, the last one first. They begin at multiples of [`STEPS_PER_BLOCK`], so
+/// that a sequence cut into chunks at such multiples has the same blocks.
+pub(crate) fn blocks_from_the_end(steps: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..steps.div_ceil(STEPS_PER_BLOCK))
+        .rev()
+        .map(move |block| (block * STEPS_PER_BLOCK, steps.min((block + 1) * STEPS_PER_BLOCK)))
+}
+
 /// Samples below which each is taken through time alone, several chains at once; above, as rows of a tile.
 pub(crate) const SAMPLES_FOR_TILES: usize = 4;
 
@@ -265,7 +273,7 @@ pub(crate) struct Backward<'a> {
     pub(crate) scratch: &'a mut Scratch,
     /// `[samples][steps][inputs]`, where anybody asks for it.
     pub(crate) d_input: Option<&'a mut [f32]>,
-    /// `[samples][hidden]`
+    /// `[samples][hidden]`: of each block, and at the end of the first one
     pub(crate) d_initial: &'a mut [f32],
     /// Gradients are added to these.
     pub(crate) d_weight_ih: &'a mut [f32],
@@ -286,27 +294,20 @@ impl Kernel for Backward<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Backward { hidden, samples, steps, input, initial, output, packed, .. } = self;
-        // Rows of dz: the steps of a block, and behind them the first step of the block that follows in time.
-        let slots = STEPS_PER_BLOCK + 1;
-        let block_memory = Block::memory(s, samples * STEPS_PER_BLOCK.min(steps), hidden);
+        let slots = STEPS_PER_BLOCK.min(steps);
+        let block_memory = Block::memory(s, samples * slots, hidden);
         let (block_memory, d_sums) =
             self.scratch.get(block_memory + samples * slots * hidden).split_at_mut(block_memory);
         let d_input = &mut self.d_input.unwrap_or_default();
-        let mut end = steps;
-        while end > 0 {
-            let start = (end - 1) / STEPS_PER_BLOCK * STEPS_PER_BLOCK;
+        for (start, end) in blocks_from_the_end(steps) {
+            // What reaches the last step of the block from the steps behind it.
+            let following = Strided { data: &*self.d_initial, width: hidden, sample_stride: 1, step_stride: 0 };
+            let d_final = if end == steps { self.d_final } else { Some(following) };
             for step in (start..end).rev() {
-                let mut rows = RecurrentBackward {
-                    output,
-                    d_output: self.d_output,
-                    d_final: self.d_final.filter(|_| step + 1 == steps),
-                    d_sums,
-                    step,
-                    slot: step - start,
-                    slots,
-                    hidden,
-                };
-                if step + 1 == steps {
+                let slot = step - start;
+                let mut rows =
+                    RecurrentBackward { output, d_output: self.d_output, d_final, d_sums, step, slot, slots, hidden };
+                if step + 1 == end {
                     rows.last_step(s, samples);
                 } else {
                     tile::multiply(s, &packed.recurrent, step % 2 == 1, (1, samples), &mut rows);
@@ -314,11 +315,9 @@ impl Kernel for Backward<'_> {
             }
             let d_sum_rows = Strided { data: d_sums, width: hidden, sample_stride: slots, step_stride: 1 };
             let grid = (samples, end - start);
-            let inputs = input.starting_at_step(start);
-            let states = Previous { initial, output, first: start };
             let mut block = Block::pack(s, &d_sum_rows, grid, hidden, block_memory);
-            block.add_outer_products(s, &inputs, self.d_weight_ih);
-            block.add_outer_products(s, &states, self.d_weight_hh);
+            block.add_outer_products(s, &input.starting_at_step(start), self.d_weight_ih);
+            block.add_outer_products(s, &Previous { initial, output, first: start }, self.d_weight_hh);
             block.add_rows(s, self.d_bias);
             if !d_input.is_empty() {
                 let projection = Projection {
@@ -332,22 +331,18 @@ impl Kernel for Backward<'_> {
                 };
                 projection.run(s);
             }
-            for rows in d_sums.chunks_exact_mut(slots * hidden) {
-                rows.copy_within(..hidden, STEPS_PER_BLOCK * hidden);
-            }
-            end = start;
+            // The gradient of the state before the block: W_hh^T dz of its first step.
+            let projection = Projection {
+                panels: &packed.recurrent,
+                input: d_sum_rows,
+                bias: None,
+                out: self.d_initial,
+                out_steps: 1,
+                samples,
+                steps: 0..1,
+            };
+            projection.run(s);
         }
-        // The gradient of the initial state: W_hh^T dz_0.
-        let projection = Projection {
-            panels: &packed.recurrent,
-            input: Strided { data: d_sums, width: hidden, sample_stride: slots, step_stride: 1 },
-            bias: None,
-            out: self.d_initial,
-            out_steps: 1,
-            samples,
-            steps: 0..1,
-        };
-        projection.run(s);
     }
 }
 

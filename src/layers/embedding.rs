@@ -98,6 +98,7 @@ impl_parameters!(Embedding<V, E> { weight flattened });
 #[cfg(feature = "alloc")]
 mod over_sequences {
     use super::*;
+    use crate::kernels::recurrence::blocks_from_the_end;
     use crate::model::{Layer, Run, check_output_shape};
     use crate::sequences::{Sequences, SequencesBuf};
 
@@ -151,10 +152,11 @@ mod over_sequences {
             check_tokens::<V>(input)
         }
 
-        /// Adds the gradient of each output to its token's row, sample after sample.
+        /// Adds the gradient of each output to its token's row: block after block from the end of time, as in all layers,
+        /// sample after sample within.
         fn backward_with(
             &self,
-            _: Run,
+            run: Run,
             input: Sequences<'_, usize>,
             cache: &mut Self::Cache,
             d_output: Sequences<'_, [f32; E]>,
@@ -162,10 +164,14 @@ mod over_sequences {
             gradients: &mut Self,
         ) -> Result<(), Error> {
             self.check_backward(input, cache, d_output.shape(), &())?;
-            gradients.fill_zero();
-            for (token, d_row) in input.iter().zip(d_output.iter()) {
-                for (to, d) in gradients.weight[*token].iter_mut().zip(d_row) {
-                    *to += d;
+            if run.from_zero {
+                gradients.fill_zero();
+            }
+            for (start, end) in blocks_from_the_end(input.steps()) {
+                for (token, d_row) in input.of_steps(start..end).iter().zip(d_output.of_steps(start..end).iter()) {
+                    for (to, d) in gradients.weight[*token].iter_mut().zip(d_row) {
+                        *to += d;
+                    }
                 }
             }
             Ok(())

@@ -169,7 +169,7 @@ mod over_sequences {
     use super::*;
     use crate::batch::{self, Divide, GroupGradients, SAMPLES_PER_GROUP};
     use crate::kernels::pack::{Panels, Scratch};
-    use crate::kernels::recurrence::{Projection, STEPS_PER_BLOCK, Strided};
+    use crate::kernels::recurrence::{Projection, STEPS_PER_BLOCK, Strided, blocks_from_the_end};
     use crate::kernels::weight_gradient::Block;
     use crate::model::{Layer, Run, check_output_shape};
     use crate::sequences::{Sequences, SequencesBuf};
@@ -250,7 +250,10 @@ mod over_sequences {
         ) -> Result<(), Error> {
             self.check_backward(input, cache, d_output.shape(), &())?;
             let groups = input.batch().div_ceil(SAMPLES_PER_GROUP);
-            batch::reset_groups(&mut cache.group_gradients, groups);
+            if run.from_zero {
+                batch::reset_groups(&mut cache.group_gradients, groups);
+                gradients.fill_zero();
+            }
             cache.scratch.resize_with(groups.max(cache.scratch.len()), Scratch::default);
             if run.d_input {
                 cache.d_input.reshape(input.shape());
@@ -258,7 +261,6 @@ mod over_sequences {
             } else {
                 cache.d_input.reshape((input.steps(), 0));
             }
-            gradients.fill_zero();
             let work = Backward {
                 run,
                 samples: input.batch(),
@@ -271,8 +273,10 @@ mod over_sequences {
                 gradients: GroupGradients::new(gradients, &mut cache.group_gradients),
             };
             batch::run_pieces(work, 4 * input.steps() * input.batch() * IN * OUT);
-            for group in &cache.group_gradients {
-                gradients.add(group);
+            if run.complete {
+                for group in &cache.group_gradients {
+                    gradients.add(group);
+                }
             }
             Ok(())
         }
@@ -412,15 +416,12 @@ mod over_sequences {
         fn run<S: Simd>(self, s: S) {
             let columns = self.d_bias.len();
             let memory = self.scratch.get(Block::memory(s, self.samples * STEPS_PER_BLOCK.min(self.steps), columns));
-            let mut start = 0;
-            while start < self.steps {
-                let end = self.steps.min(start + STEPS_PER_BLOCK);
+            for (start, end) in blocks_from_the_end(self.steps) {
                 let grid = (self.samples, end - start);
                 let (x, d_y) = (self.input.starting_at_step(start), self.d_output.starting_at_step(start));
                 let mut block = Block::pack(s, &d_y, grid, columns, memory);
                 block.add_outer_products(s, &x, self.d_weight);
                 block.add_rows(s, self.d_bias);
-                start = end;
             }
         }
     }

@@ -406,7 +406,10 @@ pub(super) mod over_sequences {
             check_rows(input, cache.output.view().shape(), d_output.shape(), 1, d_final)?;
             let (steps, samples) = input.shape();
             let groups = samples.div_ceil(SAMPLES_PER_GROUP);
-            batch::reset_groups(&mut cache.group_gradients, groups);
+            if run.from_zero {
+                batch::reset_groups(&mut cache.group_gradients, groups);
+                gradients.fill_zero();
+            }
             cache.scratch.resize_with(groups.max(cache.scratch.len()), Scratch::default);
             cache.d_initial.resize(samples, [0.0; HID]);
             cache.d_input.reshape((steps, if run.d_input { samples } else { 0 }));
@@ -415,7 +418,6 @@ pub(super) mod over_sequences {
             if run.d_input {
                 cache.packed_transpose.input.pack_transposed(lanes, self.weight_ih.as_flattened(), HID);
             }
-            gradients.fill_zero();
             let work = Groups {
                 run,
                 samples,
@@ -432,11 +434,13 @@ pub(super) mod over_sequences {
                 gradients: GroupGradients::new(gradients, &mut cache.group_gradients),
             };
             batch::run_pieces(work, 4 * steps * samples * HID * (IN + HID));
-            for group in &cache.group_gradients {
-                gradients.add(group);
+            if run.complete {
+                for group in &cache.group_gradients {
+                    gradients.add(group);
+                }
+                // Both biases enter every sum alike.
+                gradients.bias_hh = gradients.bias_ih;
             }
-            // Both biases enter every sum alike.
-            gradients.bias_hh = gradients.bias_ih;
             Ok(())
         }
     }
