@@ -28,7 +28,7 @@ pub trait Step {
     /// # Panics
     ///
     /// If the input cannot be taken ([`Step::check_input`]).
-    fn step_at(&self, level: Level, input: &Self::Input, state: &mut Self::State) -> Self::Output;
+    fn forward_step(&self, level: Level, input: &Self::Input, state: &mut Self::State) -> Self::Output;
 }
 
 /// The backward of [`Step`]: training in memory of the caller.
@@ -40,12 +40,12 @@ pub trait StepBackward: Step + Parameters {
     /// The gradient of an input: of its type, or `()` for tokens.
     type InputGradient;
 
-    /// [`Step::step_at`], leaving a record.
+    /// [`Step::forward_step`], leaving a record.
     ///
     /// # Panics
     ///
-    /// Like [`Step::step_at`].
-    fn recorded_step_at(
+    /// Like [`Step::forward_step`].
+    fn recorded_forward_step(
         &self,
         level: Level,
         input: &Self::Input,
@@ -56,7 +56,7 @@ pub trait StepBackward: Step + Parameters {
     /// The backward of the step that left `record`: adds to `gradients` and gives the gradient of the input.
     ///
     /// `d_state` is the gradient of the state after the step and becomes that of the state before it.
-    fn step_backward_at(
+    fn backward_step(
         &self,
         level: Level,
         record: &Self::Record,
@@ -76,7 +76,7 @@ impl<const IN: usize, const HID: usize> Step for RnnCell<IN, HID> {
         Ok(())
     }
     #[inline]
-    fn step_at(&self, level: Level, input: &[f32; IN], state: &mut [f32; HID]) -> [f32; HID] {
+    fn forward_step(&self, level: Level, input: &[f32; IN], state: &mut [f32; HID]) -> [f32; HID] {
         RnnCell::step_at(self, level, input, state);
         *state
     }
@@ -96,7 +96,7 @@ impl<const IN: usize, const HID: usize> StepBackward for RnnCell<IN, HID> {
     type InputGradient = [f32; IN];
 
     #[inline]
-    fn recorded_step_at(
+    fn recorded_forward_step(
         &self,
         level: Level,
         input: &[f32; IN],
@@ -109,7 +109,7 @@ impl<const IN: usize, const HID: usize> StepBackward for RnnCell<IN, HID> {
         *state
     }
     #[inline]
-    fn step_backward_at(
+    fn backward_step(
         &self,
         level: Level,
         record: &Self::Record,
@@ -137,7 +137,7 @@ impl<const IN: usize, const OUT: usize> Step for Linear<IN, OUT> {
         Ok(())
     }
     #[inline]
-    fn step_at(&self, level: Level, input: &[f32; IN], (): &mut ()) -> [f32; OUT] {
+    fn forward_step(&self, level: Level, input: &[f32; IN], (): &mut ()) -> [f32; OUT] {
         self.apply_at(level, input)
     }
 }
@@ -147,12 +147,18 @@ impl<const IN: usize, const OUT: usize> StepBackward for Linear<IN, OUT> {
     type InputGradient = [f32; IN];
 
     #[inline]
-    fn recorded_step_at(&self, level: Level, input: &[f32; IN], (): &mut (), record: &mut [f32; IN]) -> [f32; OUT] {
+    fn recorded_forward_step(
+        &self,
+        level: Level,
+        input: &[f32; IN],
+        (): &mut (),
+        record: &mut [f32; IN],
+    ) -> [f32; OUT] {
         *record = *input;
         self.apply_at(level, input)
     }
     #[inline]
-    fn step_backward_at(
+    fn backward_step(
         &self,
         level: Level,
         record: &[f32; IN],
@@ -174,7 +180,7 @@ impl<const V: usize, const E: usize> Step for Embedding<V, E> {
         check_token(*token, V)
     }
     #[inline]
-    fn step_at(&self, _: Level, token: &usize, (): &mut ()) -> [f32; E] {
+    fn forward_step(&self, _: Level, token: &usize, (): &mut ()) -> [f32; E] {
         self.weight[*token]
     }
 }
@@ -184,12 +190,12 @@ impl<const V: usize, const E: usize> StepBackward for Embedding<V, E> {
     type InputGradient = ();
 
     #[inline]
-    fn recorded_step_at(&self, _: Level, token: &usize, (): &mut (), record: &mut usize) -> [f32; E] {
+    fn recorded_forward_step(&self, _: Level, token: &usize, (): &mut (), record: &mut usize) -> [f32; E] {
         *record = *token;
         self.weight[*token]
     }
     #[inline]
-    fn step_backward_at(&self, _: Level, token: &usize, d_output: &[f32; E], (): &mut (), gradients: &mut Self) {
+    fn backward_step(&self, _: Level, token: &usize, d_output: &[f32; E], (): &mut (), gradients: &mut Self) {
         for (to, d) in gradients.weight[*token].iter_mut().zip(d_output) {
             *to += d;
         }
@@ -218,7 +224,7 @@ mod on_the_heap {
             Ok(())
         }
         #[inline]
-        fn step_at(&self, level: Level, input: &[f32; IN], state: &mut Self::State) -> [f32; HID] {
+        fn forward_step(&self, level: Level, input: &[f32; IN], state: &mut Self::State) -> [f32; HID] {
             self.first().step_at(level, input, &mut state[0]);
             for (layer, cell) in self.rest().iter().enumerate() {
                 let below = state[layer];
@@ -242,7 +248,7 @@ mod on_the_heap {
         type InputGradient = [f32; IN];
 
         #[inline]
-        fn recorded_step_at(
+        fn recorded_forward_step(
             &self,
             level: Level,
             input: &[f32; IN],
@@ -250,12 +256,12 @@ mod on_the_heap {
             record: &mut Self::Record,
         ) -> [f32; HID] {
             (record.input, record.before) = (*input, *state);
-            let output = self.step_at(level, input, state);
+            let output = self.forward_step(level, input, state);
             record.after = *state;
             output
         }
         #[inline]
-        fn step_backward_at(
+        fn backward_step(
             &self,
             level: Level,
             record: &Self::Record,
@@ -295,8 +301,8 @@ mod on_the_heap {
             (**self).check_input(input)
         }
         #[inline]
-        fn step_at(&self, level: Level, input: &M::Input, state: &mut M::State) -> M::Output {
-            (**self).step_at(level, input, state)
+        fn forward_step(&self, level: Level, input: &M::Input, state: &mut M::State) -> M::Output {
+            (**self).forward_step(level, input, state)
         }
     }
 
@@ -305,17 +311,17 @@ mod on_the_heap {
         type InputGradient = M::InputGradient;
 
         #[inline]
-        fn recorded_step_at(
+        fn recorded_forward_step(
             &self,
             level: Level,
             input: &M::Input,
             state: &mut M::State,
             record: &mut M::Record,
         ) -> M::Output {
-            (**self).recorded_step_at(level, input, state, record)
+            (**self).recorded_forward_step(level, input, state, record)
         }
         #[inline]
-        fn step_backward_at(
+        fn backward_step(
             &self,
             level: Level,
             record: &M::Record,
@@ -323,7 +329,7 @@ mod on_the_heap {
             d_state: &mut M::State,
             gradients: &mut Self,
         ) -> M::InputGradient {
-            (**self).step_backward_at(level, record, d_output, d_state, gradients)
+            (**self).backward_step(level, record, d_output, d_state, gradients)
         }
     }
 }
@@ -341,8 +347,8 @@ impl<M: Step> Step for &M {
         (**self).check_input(input)
     }
     #[inline]
-    fn step_at(&self, level: Level, input: &M::Input, state: &mut M::State) -> M::Output {
-        (**self).step_at(level, input, state)
+    fn forward_step(&self, level: Level, input: &M::Input, state: &mut M::State) -> M::Output {
+        (**self).forward_step(level, input, state)
     }
 }
 
@@ -368,9 +374,9 @@ macro_rules! impl_tuple {
                 self.0.check_input(input)
             }
             #[inline]
-            fn step_at(&self, level: Level, input: &A::Input, state: &mut Self::State) -> Self::Output {
-                let output = self.0.step_at(level, input, &mut state.0);
-                $(let output = self.$t.step_at(level, &output, &mut state.$t);)+
+            fn forward_step(&self, level: Level, input: &A::Input, state: &mut Self::State) -> Self::Output {
+                let output = self.0.forward_step(level, input, &mut state.0);
+                $(let output = self.$t.forward_step(level, &output, &mut state.$t);)+
                 output
             }
         }
@@ -383,19 +389,19 @@ macro_rules! impl_tuple {
             type InputGradient = A::InputGradient;
 
             #[inline]
-            fn recorded_step_at(
+            fn recorded_forward_step(
                 &self,
                 level: Level,
                 input: &A::Input,
                 state: &mut Self::State,
                 record: &mut Self::Record,
             ) -> Self::Output {
-                let output = self.0.recorded_step_at(level, input, &mut state.0, &mut record.0);
-                $(let output = self.$t.recorded_step_at(level, &output, &mut state.$t, &mut record.$t);)+
+                let output = self.0.recorded_forward_step(level, input, &mut state.0, &mut record.0);
+                $(let output = self.$t.recorded_forward_step(level, &output, &mut state.$t, &mut record.$t);)+
                 output
             }
             #[inline]
-            fn step_backward_at(
+            fn backward_step(
                 &self,
                 level: Level,
                 record: &Self::Record,
@@ -403,8 +409,8 @@ macro_rules! impl_tuple {
                 d_state: &mut Self::State,
                 gradients: &mut Self,
             ) -> A::InputGradient {
-                let d = self.$l.step_backward_at(level, &record.$l, d_output, &mut d_state.$l, &mut gradients.$l);
-                $(let d = self.$d.step_backward_at(level, &record.$d, &d, &mut d_state.$d, &mut gradients.$d);)+
+                let d = self.$l.backward_step(level, &record.$l, d_output, &mut d_state.$l, &mut gradients.$l);
+                $(let d = self.$d.backward_step(level, &record.$d, &d, &mut d_state.$d, &mut gradients.$d);)+
                 d
             }
         }

@@ -64,7 +64,7 @@ impl<M: StepBackward, const T: usize> StepTrace<M, T> {
         };
         model.check_input(input)?;
         self.len += 1;
-        Ok(model.recorded_step_at(self.level, input, &mut self.state, record))
+        Ok(model.recorded_forward_step(self.level, input, &mut self.state, record))
     }
 
     /// The steps since the last [`StepTrace::clear`].
@@ -126,7 +126,7 @@ impl<M: StepBackward, const T: usize> StepTrace<M, T> {
         Error::check_length("gradients of the outputs", self.len, d_outputs.len())?;
         let mut d_state = d_final;
         for (record, d_output) in self.records.iter().zip(d_outputs).rev() {
-            model.step_backward_at(self.level, record, d_output, &mut d_state, gradients);
+            model.backward_step(self.level, record, d_output, &mut d_state, gradients);
         }
         Ok(d_state)
     }

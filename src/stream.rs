@@ -83,7 +83,7 @@ impl<const IN: usize, M: Step<Input = [f32; IN]>> Stream<M> {
     /// One step.
     #[inline]
     pub fn step(&mut self, x: &[f32; IN]) -> M::Output {
-        self.model.step_at(self.level, x, &mut self.state)
+        self.model.forward_step(self.level, x, &mut self.state)
     }
 }
 
@@ -96,7 +96,7 @@ impl<M: Step<Input = usize>> Stream<M> {
     #[inline]
     pub fn step_token(&mut self, token: usize) -> Result<M::Output, Error> {
         self.model.check_input(&token)?;
-        Ok(self.model.step_at(self.level, &token, &mut self.state))
+        Ok(self.model.forward_step(self.level, &token, &mut self.state))
     }
 }
 
@@ -176,7 +176,7 @@ impl<M: Step, const B: usize> Streams<M, B> {
 
     #[inline]
     fn step_all(&mut self, inputs: &[M::Input; B]) -> [M::Output; B] {
-        core::array::from_fn(|i| self.model.step_at(self.level, &inputs[i], &mut self.states[i]))
+        core::array::from_fn(|i| self.model.forward_step(self.level, &inputs[i], &mut self.states[i]))
     }
 }
 

@@ -81,7 +81,7 @@ impl<const V: usize, const HID: usize> Step for TokenRnnCell<V, HID> {
         check_token(*token, V)
     }
     #[inline]
-    fn step_at(&self, level: Level, token: &usize, state: &mut [f32; HID]) -> [f32; HID] {
+    fn forward_step(&self, level: Level, token: &usize, state: &mut [f32; HID]) -> [f32; HID] {
         let z = self.table[*token];
         level.run_narrow(HID, TokenStep { weight_hh: &self.weight_hh, z, h: state });
         *state

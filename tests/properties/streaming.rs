@@ -137,7 +137,7 @@ fn a_step_trace_against_the_reference() {
             let (mut hidden, mut state) = (Vec::new(), ((), initial, ()));
             for token in &input {
                 let output = trace.step(&model, token)?;
-                same_bits("the output", &output, &model.step_at(level, token, &mut state))?;
+                same_bits("the output", &output, &model.forward_step(level, token, &mut state))?;
                 hidden.push(state.1);
             }
             prop_assert_eq!(trace.len(), steps);
