@@ -15,6 +15,8 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod adam;
+#[cfg(all(test, feature = "std"))]
+mod exhaustive;
 pub(crate) mod exp;
 pub(crate) mod matvec;
 #[cfg(feature = "alloc")]

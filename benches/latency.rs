@@ -1,0 +1,150 @@
+//! What a single step takes: mean, distribution over a million calls, and whether tiny numbers slow it down.
+//!
+//! `cargo bench --bench latency`. Only the ratios within one run mean something; next to each time stands what bounds it
+//! on this core, measured in the same run: the weights through the cache, and the latency of the step's chains of
+//! multiply-adds and of tanh.
+
+use elman::{Adam, Generator, Layer, Level, Linear, Parameters, RnnCell, Stream, Trace};
+use std::hint::black_box;
+use std::time::Instant;
+
+/// The shortest of some runs, in nanoseconds for each of `count`.
+fn shortest(count: usize, mut run: impl FnMut()) -> f64 {
+    let mut best = f64::INFINITY;
+    let start = Instant::now();
+    while start.elapsed().as_millis() < 200 {
+        let run_start = Instant::now();
+        run();
+        best = best.min(run_start.elapsed().as_secs_f64());
+    }
+    best * 1e9 / count as f64
+}
+
+fn rows<const N: usize>(generator: &mut Generator, count: usize) -> Vec<[f32; N]> {
+    let mut rows = vec![[0.0; N]; count];
+    generator.fill_uniform(rows.as_flattened_mut(), -1.0, 1.0);
+    rows
+}
+
+/// Nanoseconds that a chain of dependent tanh-steps of one neuron takes: the latency of tanh and two multiply-adds.
+fn tanh_latency(level: Level) -> f64 {
+    let mut cell = RnnCell::<1, 1>::zeros();
+    cell.weight_hh[0][0] = 0.9;
+    let mut h = [0.5];
+    shortest(1000, || (0..1000).for_each(|_| cell.step_at(level, &[0.1], &mut h)))
+}
+
+/// Nanoseconds that reading as many bytes as the weights take, again and again.
+fn reading(floats: &[f32]) -> f64 {
+    shortest(1, || {
+        let mut sums = [0f32; 64];
+        for chunk in black_box(floats).chunks_exact(64) {
+            for (sum, x) in sums.iter_mut().zip(chunk) {
+                *sum += x;
+            }
+        }
+        black_box(sums);
+    })
+}
+
+fn steps<const H: usize>(level: Level, tanh: f64) {
+    let mut generator = Generator::seed(1);
+    let cell = RnnCell::<H, H>::boxed(&mut generator);
+    let x = rows::<H>(&mut generator, 1)[0];
+    let mut h = [0.0; H];
+    let step = shortest(1000, || (0..1000).for_each(|_| cell.step_at(level, black_box(&x), &mut h)));
+    let input = rows::<H>(&mut generator, 10_000);
+    let mut trace = Trace::<Box<RnnCell<H, H>>>::at(level);
+    let sequence = shortest(10_000, || cell.forward_into(black_box(&input), &mut trace).unwrap());
+    let floor = tanh.max(reading(cell.weight_ih.as_flattened()) + reading(cell.weight_hh.as_flattened()));
+    println!("{:>8} {H:>5} {step:>12.1} {sequence:>16.1} {floor:>12.1}", level.name());
+}
+
+fn distribution<const H: usize>() {
+    const CALLS: usize = 1_000_000;
+    let mut generator = Generator::seed(1);
+    let model = (RnnCell::<H, H>::boxed(&mut generator), Linear::<H, 1>::boxed(&mut generator));
+    let mut stream = Stream::new(model);
+    let x = rows::<H>(&mut generator, 1)[0];
+    let measure = |step: &mut dyn FnMut()| {
+        let mut times: Vec<u32> = Vec::with_capacity(CALLS);
+        for _ in 0..CALLS {
+            let start = Instant::now();
+            step();
+            times.push(start.elapsed().as_nanos().min(u128::from(u32::MAX)) as u32);
+        }
+        times.sort_unstable();
+        (times[CALLS / 2], times[CALLS / 100 * 99], times[CALLS - 1])
+    };
+    let clock = measure(&mut || ());
+    let step = measure(&mut || {
+        black_box(stream.step(black_box(&x)));
+    });
+    println!("{H:>5} {:>8} {:>8} {:>10} {:>14} {:>8} {:>10}", step.0, step.1, step.2, clock.0, clock.1, clock.2);
+}
+
+/// A state that decays where there is no input ends among the denormal numbers, and so do the moments of Adam.
+fn tiny_numbers() {
+    const H: usize = 32;
+    let level = Level::detect();
+    let mut cell = RnnCell::<H, H>::zeros();
+    for i in 0..H {
+        cell.weight_hh[i][i] = 0.99;
+    }
+    let time = |h: [f32; H]| {
+        let mut state = h;
+        shortest(1000, || {
+            for _ in 0..1000 {
+                // Each step starts from the same state: what is measured does not decay away.
+                state = h;
+                cell.step_at(level, black_box(&[0.0; H]), black_box(&mut state));
+            }
+        })
+    };
+    let mut decayed = [0.5; H];
+    (0..1_000_000).for_each(|_| cell.step_at(level, &[0.0; H], &mut decayed));
+    println!("\nA step with ordinary states, and after 1,000,000 steps without input (state {:e}):", decayed[0]);
+    println!("{:.1} ns, {:.1} ns", time([0.5; H]), time(decayed));
+
+    let mut model = RnnCell::<H, H>::zeros();
+    let mut gradients = model.zeros_like();
+    gradients.visit_mut(&mut |tensor| tensor.fill(1.0));
+    let mut adam = Adam::new(1e-3);
+    let mut step = |gradients: &RnnCell<H, H>, count: usize| {
+        let start = Instant::now();
+        (0..count).for_each(|_| adam.step(&mut model, gradients).unwrap());
+        start.elapsed().as_secs_f64() * 1e9 / count as f64
+    };
+    let ordinary = step(&gradients, 1000).min(step(&gradients, 1000));
+    gradients.fill_zero();
+    // The first moments are denormal from about step 830 on, the second from about 87,000 to 103,000.
+    step(&gradients, 1000);
+    let first = step(&gradients, 1000).min(step(&gradients, 1000));
+    step(&gradients, 87_000);
+    let both = step(&gradients, 1000).min(step(&gradients, 1000));
+    println!("A step of Adam: ordinary {ordinary:.0} ns, first moments denormal {first:.0} ns, both {both:.0} ns");
+}
+
+fn main() {
+    println!("ns a step, IN = HID = H; the sequence has 10,000 steps and projects its inputs in bulk\n");
+    println!("{:>8} {:>5} {:>12} {:>16} {:>12}", "level", "H", "single step", "in a sequence", "floor");
+    for level in Level::available() {
+        let tanh = tanh_latency(level);
+        steps::<4>(level, tanh);
+        steps::<8>(level, tanh);
+        steps::<16>(level, tanh);
+        steps::<32>(level, tanh);
+        steps::<64>(level, tanh);
+        steps::<128>(level, tanh);
+        steps::<256>(level, tanh);
+    }
+    println!("\n1,000,000 calls of a stream of a cell and a linear layer, ns a call, the clock included\n");
+    println!(
+        "{:>5} {:>8} {:>8} {:>10} {:>14} {:>8} {:>10}",
+        "H", "p50", "p99", "max", "clock alone: p50", "p99", "max"
+    );
+    distribution::<8>();
+    distribution::<32>();
+    distribution::<64>();
+    tiny_numbers();
+}
