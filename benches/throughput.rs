@@ -1,0 +1,99 @@
+//! How much of the multiply-add peak batches of sequences reach, as a table for people.
+//!
+//! `cargo bench --bench throughput`. Everything is measured against the peak of this machine in the same run: only the
+//! shares mean something. 64 sequences of 100 steps unless the table says otherwise; operations are counted as
+//! `2 T B HID (IN + HID)` for a forward and three times that for a training pass.
+
+mod common;
+
+use common::{PEAK_OPERATIONS, multiply_add, rows, shortest_in_turns};
+use elman::{Generator, Layer, Level, Parameters, RnnCell, Sequences, Trace};
+use std::time::Duration;
+
+const STEPS: usize = 100;
+const TIME: Duration = Duration::from_millis(1000);
+
+/// Operations a second of the forward, of the training pass and of the peak.
+fn measure<const IN: usize, const HID: usize>(level: Level, batch: usize) -> [f64; 3] {
+    let mut generator = Generator::seed(1);
+    let cell = RnnCell::<IN, HID>::boxed(&mut generator);
+    let x = rows::<IN>(&mut generator, STEPS * batch);
+    let d = rows::<HID>(&mut generator, STEPS * batch);
+    let input = Sequences::batch_first(&x, STEPS, batch).unwrap();
+    let d_output = Sequences::batch_first(&d, STEPS, batch).unwrap();
+    let mut forward = Trace::<Box<RnnCell<IN, HID>>>::at(level);
+    let mut trace = Trace::<Box<RnnCell<IN, HID>>>::at(level).with_d_input();
+    let mut gradients = cell.zeros_like();
+    let times = shortest_in_turns(
+        TIME,
+        &mut [
+            &mut || cell.forward_into(input, &mut forward).unwrap(),
+            &mut || {
+                cell.forward_into(input, &mut trace).unwrap();
+                cell.backward_into(input, &mut trace, d_output, &mut gradients).unwrap();
+            },
+            &mut multiply_add,
+        ],
+    );
+    let operations = (2 * STEPS * batch * HID * (IN + HID)) as f64;
+    [operations / times[0], 3.0 * operations / times[1], PEAK_OPERATIONS as f64 / times[2]]
+}
+
+fn square<const H: usize>(level: Level) {
+    let mut line = format!("{:>8} {H:>5}", level.name());
+    let [forward_1, training_1, peak] = on_threads(1, || measure::<H, H>(level, 64));
+    line += &format!("{:>10.1} %{:>10.1} %", 100.0 * forward_1 / peak, 100.0 * training_1 / peak);
+    for threads in 2..=std::thread::available_parallelism().map_or(1, usize::from).min(2) {
+        let [forward, training, _] = on_threads(threads, || measure::<H, H>(level, 64));
+        line += &format!("{:>10.2} x{:>10.2} x", forward / forward_1, training / training_1);
+    }
+    println!("{line}{:>16.1}", peak / 1e9);
+}
+
+/// A size that fills no whole vectors, beside the next multiple of 16: the share of its rate that is reached.
+fn off_the_grid<const N: usize, const NEXT: usize>(level: Level) {
+    for batch in [1, 3, 17, 65] {
+        let [forward, training, _] = measure::<N, N>(level, batch);
+        let [next_forward, next_training, _] = measure::<NEXT, NEXT>(level, batch);
+        println!(
+            "{:>8} {N:>5} {NEXT:>5} {batch:>5} {:>10.1} % {:>10.1} %",
+            level.name(),
+            100.0 * forward / next_forward,
+            100.0 * training / next_training
+        );
+    }
+}
+
+fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+fn main() {
+    // `cargo bench --bench throughput -- avx512` measures this level alone.
+    let only: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let levels = || Level::available().filter(|level| only.is_empty() || only.iter().any(|name| name == level.name()));
+    println!("share of the peak on one thread, and speed-up on two\n");
+    println!(
+        "{:>8} {:>5} {:>12}{:>12}{:>12}{:>12}{:>16}",
+        "level", "H", "forward", "training", "forward", "training", "peak, GFLOP/s"
+    );
+    for level in levels() {
+        square::<16>(level);
+        square::<32>(level);
+        square::<64>(level);
+        square::<128>(level);
+        square::<256>(level);
+        square::<512>(level);
+    }
+    println!("\nsizes off the grid, as a share of the rate of the next multiple of 16, one thread\n");
+    println!("{:>8} {:>5} {:>5} {:>5} {:>12} {:>12}", "level", "H", "next", "B", "forward", "training");
+    on_threads(1, || {
+        for level in levels() {
+            off_the_grid::<10, 16>(level);
+            off_the_grid::<17, 32>(level);
+            off_the_grid::<33, 48>(level);
+            off_the_grid::<100, 112>(level);
+            off_the_grid::<200, 208>(level);
+        }
+    });
+}
