@@ -142,7 +142,7 @@ impl Level {
     pub(crate) fn run_narrow<K: Kernel>(self, outputs: usize, kernel: K) -> K::Output {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Token::Avx512(token) if outputs <= Avx2::LANES => token.avx2().run(kernel),
+            Token::Avx512(token) if outputs <= Avx2::LANES => token.half().run(kernel),
             _ => {
                 let _ = outputs;
                 self.run(kernel)

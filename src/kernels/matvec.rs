@@ -56,7 +56,7 @@ pub(crate) fn matvec_in_chains<S: Simd, F: Finish, const K: usize, const N: usiz
 ) {
     // As many vectors at a time as leave eight sums in flight, which is what two FMA units of latency four can do.
     match chains {
-        1 => vectors::<S, F, 4, 1, K, N>(s, weight, x, z, finish),
+        1 => vectors::<S, F, 8, 1, K, N>(s, weight, x, z, finish),
         2 => vectors::<S, F, 4, 2, K, N>(s, weight, x, z, finish),
         _ => vectors::<S, F, 2, 4, K, N>(s, weight, x, z, finish),
     }
@@ -76,6 +76,10 @@ fn vectors<S: Simd, F: Finish, const P: usize, const C: usize, const K: usize, c
     while vector + P <= full {
         panel::<S, F, P, C, false, K, N>(s, weight, x, z, vector * S::LANES, finish);
         vector += P;
+    }
+    if P > 4 && vector + 4 <= full {
+        panel::<S, F, 4, C, false, K, N>(s, weight, x, z, vector * S::LANES, finish);
+        vector += 4;
     }
     if P > 2 && vector + 2 <= full {
         panel::<S, F, 2, C, false, K, N>(s, weight, x, z, vector * S::LANES, finish);

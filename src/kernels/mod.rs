@@ -32,10 +32,10 @@ pub(crate) mod weight_gradient;
 /// How many chains the sum over `k` terms for each of `n` outputs is cut into: 1, 2 or 4.
 ///
 /// Up to 32 outputs make only one or two vectors of 16, which need four chains to keep two FMA units of latency four
-/// busy; more outputs need fewer. A short sum is not worth cutting.
+/// busy; up to 128 outputs need two, and more fill the units by themselves. A short sum is not worth cutting.
 #[inline(always)]
 pub(crate) const fn chains(k: usize, n: usize) -> usize {
-    if k < 4 {
+    if k < 4 || n >= 128 {
         1
     } else if k < 8 || n > 32 {
         2
@@ -47,5 +47,5 @@ pub(crate) const fn chains(k: usize, n: usize) -> usize {
 /// Where chain `c` of `chains` begins in a sum over `k` terms; chain `c` ends where `c + 1` begins.
 #[inline(always)]
 pub(crate) const fn chain_start(c: usize, chains: usize, k: usize) -> usize {
-    c * k / chains
+    (c * k) >> chains.trailing_zeros()
 }

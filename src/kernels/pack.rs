@@ -3,12 +3,35 @@
 use crate::simd::Simd;
 use alloc::vec::Vec;
 
-/// Vectors in a full panel, and so columns of vectors in a register tile: 4 or 2.
-///
-/// Four vectors by four samples need half as many broadcasts and row pointers as two by eight; but the panel is twice as
-/// wide, and it has to stay in L1 (48 KB: up to 160 rows of 4 x 64 bytes leave room for the samples).
-fn panel_vectors(lanes: usize, rows: usize) -> usize {
-    if lanes == 16 && rows <= 160 { 4 } else { 2 }
+/// Columns of a full panel: the two vectors of a register tile.
+const fn full_width(lanes: usize) -> usize {
+    2 * lanes
+}
+
+/// Columns of the narrowest panel: half a vector where there are half-width vectors ([`Simd::Half`]).
+const fn narrowest_width(lanes: usize) -> usize {
+    if lanes == 16 { 8 } else { lanes }
+}
+
+/// Columns of the next panel where `left` columns remain: two vectors, one, or the narrowest one that holds the end.
+pub(crate) const fn panel_width(lanes: usize, left: usize) -> usize {
+    if left >= full_width(lanes) {
+        full_width(lanes)
+    } else if left > narrowest_width(lanes) {
+        lanes
+    } else {
+        narrowest_width(lanes)
+    }
+}
+
+/// The columns of all panels together.
+pub(crate) const fn padded(lanes: usize, columns: usize) -> usize {
+    let whole = columns / full_width(lanes) * full_width(lanes);
+    let mut padded = whole;
+    while padded < columns {
+        padded += panel_width(lanes, columns - padded);
+    }
+    padded
 }
 
 /// Storage that starts on a cache line, so that no vector load of a panel crosses one.
@@ -44,24 +67,21 @@ impl Scratch {
     }
 }
 
-/// A `K` x `N` matrix cut into panels of [`panel_vectors`] vectors of columns (the last ones perhaps fewer), each panel
-/// row after row, padded with zeros to whole vectors.
+/// A `K` x `N` matrix cut into panels ([`panel_width`]), each row after row, padded with zeros.
 #[derive(Default, Debug)]
 pub(crate) struct Panels {
     data: Scratch,
     rows: usize,
     columns: usize,
     padded_columns: usize,
-    /// Columns of a full panel.
-    width: usize,
 }
 
-/// One panel: columns from `first` on, `vectors` vectors wide.
+/// One panel: `width` columns from `first` on.
 #[derive(Clone, Copy)]
 pub(crate) struct Panel<'a> {
     pub(crate) data: &'a [f32],
     pub(crate) first: usize,
-    pub(crate) vectors: usize,
+    pub(crate) width: usize,
 }
 
 impl Panels {
@@ -89,13 +109,12 @@ impl Panels {
     }
 
     fn pack_with(&mut self, lanes: usize, rows: usize, columns: usize, mut fill: impl FnMut(&mut [f32], usize, usize)) {
-        let padded_columns = columns.next_multiple_of(lanes);
-        let full = panel_vectors(lanes, rows) * lanes;
-        *self = Panels { data: core::mem::take(&mut self.data), rows, columns, padded_columns, width: full };
+        let padded_columns = padded(lanes, columns);
+        *self = Panels { data: core::mem::take(&mut self.data), rows, columns, padded_columns };
         let data = self.data.get(rows * padded_columns);
         let mut first = 0;
-        while first < padded_columns {
-            let width = panel_width(full, lanes, padded_columns - first);
+        while first < columns {
+            let width = panel_width(lanes, columns - first);
             let panel = &mut data[first * rows..(first + width) * rows];
             if first + width > columns {
                 panel.fill(0.0);
@@ -128,17 +147,6 @@ impl Panels {
     }
 }
 
-/// Columns of the next panel where `left` remain: all of a full one, or two vectors, or one.
-fn panel_width(full: usize, lanes: usize, left: usize) -> usize {
-    if left >= full {
-        full
-    } else if left >= 2 * lanes {
-        2 * lanes
-    } else {
-        lanes
-    }
-}
-
 /// See [`Panels::panels`].
 pub(crate) struct PanelIter<'a> {
     panels: &'a Panels,
@@ -154,29 +162,28 @@ impl<'a> Iterator for PanelIter<'a> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Panel<'a>> {
-        let Panels { rows, padded_columns, width: full, .. } = *self.panels;
+        let Panels { rows, columns, .. } = *self.panels;
         let (first, width);
         if self.from_the_right {
             if self.edge == 0 {
                 return None;
             }
-            // Narrow panels are at the right end: two vectors and one, in this order from the left.
-            let rest = self.edge % full;
-            width = match rest {
-                0 => full,
-                _ if rest.is_multiple_of(2 * self.lanes) => 2 * self.lanes,
-                _ => self.lanes,
+            // What does not fill a panel is at the right end: a vector, and a narrow one behind it.
+            width = match self.edge % full_width(self.lanes) {
+                0 => full_width(self.lanes),
+                rest if rest.is_multiple_of(self.lanes) => self.lanes,
+                _ => narrowest_width(self.lanes),
             };
             first = self.edge - width;
             self.edge = first;
         } else {
-            if self.edge == padded_columns {
+            if self.edge >= columns {
                 return None;
             }
             first = self.edge;
-            width = panel_width(full, self.lanes, padded_columns - first);
+            width = panel_width(self.lanes, columns - first);
             self.edge = first + width;
         }
-        Some(Panel { data: &self.data[first * rows..(first + width) * rows], first, vectors: width / self.lanes })
+        Some(Panel { data: &self.data[first * rows..(first + width) * rows], first, width })
     }
 }

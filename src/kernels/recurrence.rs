@@ -4,7 +4,7 @@
 
 use super::matvec::{self, Tanh};
 use super::pack::{Panels, Scratch};
-use super::tile::{self, Rows};
+use super::tile::{self, Rows, View, ViewMut};
 use super::weight_gradient::{Block, Source};
 use crate::Level;
 use crate::simd::{Kernel, Simd, load_some, store_some};
@@ -20,6 +20,11 @@ pub(crate) fn blocks_from_the_end(steps: usize) -> impl Iterator<Item = (usize, 
         .rev()
         .map(move |block| (block * STEPS_PER_BLOCK, steps.min((block + 1) * STEPS_PER_BLOCK)))
 }
+
+/// Samples that go through time together, and steps that are projected together, in a forward pass: their projected
+/// inputs are still in L2 when the recurrence takes them up, and their states in L1 while the panels pass by.
+const SAMPLES_IN_CACHE: usize = 32;
+const STEPS_IN_CACHE: usize = 16;
 
 /// Samples below which each is taken through time alone, several chains at once; above, as rows of a tile.
 pub(crate) const SAMPLES_FOR_TILES: usize = 4;
@@ -123,27 +128,28 @@ impl Projected<'_> {
 
 impl Rows for Projected<'_> {
     #[inline(always)]
-    fn inputs(&self, outer: usize, inner: usize) -> (&[f32], usize) {
+    fn inputs(&self, outer: usize, inner: usize) -> View<'_> {
         let (sample, step) = self.position(outer, inner);
         let input = self.projection.input;
-        (
-            input.starting_at(sample, step),
-            input.width * if self.by_steps { input.step_stride } else { input.sample_stride },
-        )
+        let stride = if self.by_steps { input.step_stride } else { input.sample_stride };
+        View { data: input.starting_at(sample, step), stride: input.width * stride }
     }
     #[inline(always)]
-    fn start(&self, _: usize, _: usize) -> &[f32] {
-        self.projection.bias.unwrap_or_default()
+    fn start(&self, _: usize, _: usize) -> View<'_> {
+        self.projection.bias.map_or(View::NONE, |bias| View { data: bias, stride: 0 })
     }
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, s: S, outer: usize, inner: usize, first: usize, sums: &[f32]) {
+    fn output(&mut self, outer: usize, inner: usize) -> (ViewMut<'_>, View<'_>) {
         let (sample, step) = self.position(outer, inner);
         let Projection { out, out_steps, panels, .. } = &mut self.projection;
         let columns = panels.columns();
-        let row = &mut out[(sample * *out_steps + step) * columns..][..columns];
-        for (to, sums) in row[first..].chunks_mut(S::LANES).zip(sums.chunks_exact(S::LANES)) {
-            store_some(s, s.load(sums), to);
-        }
+        let data = &mut out[(sample * *out_steps + step) * columns..];
+        let stride = if self.by_steps { columns } else { *out_steps * columns };
+        (ViewMut { data, stride }, View::NONE)
+    }
+    #[inline(always)]
+    fn finish<S: Simd>(_: S, sums: S::F32, _: S::F32) -> S::F32 {
+        sums
     }
 }
 
@@ -174,25 +180,29 @@ impl Kernel for Forward<'_> {
     fn run<S: Simd>(self, s: S) {
         let Forward { input, initial, packed, out, samples, steps } = self;
         let hidden = packed.recurrent.columns();
-        let mut start = 0;
-        while start < steps {
-            let end = steps.min(start + STEPS_PER_BLOCK);
-            let projection = Projection {
-                panels: &packed.input,
-                input,
-                bias: Some(packed.bias.as_slice(hidden)),
-                out,
-                out_steps: steps,
-                samples,
-                steps: start..end,
-            };
-            projection.run(s);
-            for step in start..end {
-                let mut rows = Recurrent { initial, states: out, steps, step, hidden };
-                // Alternating direction: what the last step left in L1 is used first.
-                tile::multiply(s, &packed.recurrent, step % 2 == 1, (1, samples), &mut rows);
+        // Groups of nearly equal size, whole tiles but for the last one.
+        let group = samples.div_ceil(samples.div_ceil(SAMPLES_IN_CACHE)).next_multiple_of(8);
+        for (out, first) in out.chunks_mut(group * steps * hidden).zip((0..).step_by(group)) {
+            let samples = group.min(samples - first);
+            let (input, initial) = (input.starting_at_sample(first), initial.starting_at_sample(first));
+            for start in (0..steps).step_by(STEPS_IN_CACHE) {
+                let end = steps.min(start + STEPS_IN_CACHE);
+                let projection = Projection {
+                    panels: &packed.input,
+                    input,
+                    bias: Some(packed.bias.as_slice(hidden)),
+                    out,
+                    out_steps: steps,
+                    samples,
+                    steps: start..end,
+                };
+                projection.run(s);
+                for step in start..end {
+                    let mut rows = Recurrent { initial, states: out, steps, step, hidden };
+                    // Alternating direction: what the last step left in L1 is used first.
+                    tile::multiply(s, &packed.recurrent, step % 2 == 1, (1, samples), &mut rows);
+                }
             }
-            start = end;
         }
     }
 }
@@ -230,22 +240,28 @@ struct Recurrent<'a> {
 
 impl Rows for Recurrent<'_> {
     #[inline(always)]
-    fn inputs(&self, _: usize, sample: usize) -> (&[f32], usize) {
+    fn inputs(&self, _: usize, sample: usize) -> View<'_> {
         match self.step {
-            0 => (self.initial.starting_at(sample, 0), self.initial.sample_stride * self.hidden),
-            t => (&self.states[(sample * self.steps + t - 1) * self.hidden..], self.steps * self.hidden),
+            0 => View { data: self.initial.starting_at(sample, 0), stride: self.initial.sample_stride * self.hidden },
+            t => View {
+                data: &self.states[(sample * self.steps + t - 1) * self.hidden..],
+                stride: self.steps * self.hidden,
+            },
         }
     }
     #[inline(always)]
-    fn start(&self, _: usize, sample: usize) -> &[f32] {
-        &self.states[(sample * self.steps + self.step) * self.hidden..][..self.hidden]
+    fn start(&self, _: usize, sample: usize) -> View<'_> {
+        let data = &self.states[(sample * self.steps + self.step) * self.hidden..];
+        View { data, stride: self.steps * self.hidden }
     }
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, s: S, _: usize, sample: usize, first: usize, sums: &[f32]) {
-        let row = &mut self.states[(sample * self.steps + self.step) * self.hidden..][..self.hidden];
-        for (to, sums) in row[first..].chunks_mut(S::LANES).zip(sums.chunks_exact(S::LANES)) {
-            store_some(s, super::tanh::tanh(s, s.load(sums)), to);
-        }
+    fn output(&mut self, _: usize, sample: usize) -> (ViewMut<'_>, View<'_>) {
+        let data = &mut self.states[(sample * self.steps + self.step) * self.hidden..];
+        (ViewMut { data, stride: self.steps * self.hidden }, View::NONE)
+    }
+    #[inline(always)]
+    fn finish<S: Simd>(s: S, sums: S::F32, _: S::F32) -> S::F32 {
+        super::tanh::tanh(s, sums)
     }
 }
 
@@ -315,7 +331,7 @@ impl Kernel for Backward<'_> {
             }
             let d_sum_rows = Strided { data: d_sums, width: hidden, sample_stride: slots, step_stride: 1 };
             let grid = (samples, end - start);
-            let mut block = Block::pack(s, &d_sum_rows, grid, hidden, block_memory);
+            let block = Block::pack(s, &d_sum_rows, grid, hidden, block_memory);
             block.add_outer_products(s, &input.starting_at_step(start), self.d_weight_ih);
             block.add_outer_products(s, &Previous { initial, output, first: start }, self.d_weight_hh);
             block.add_rows(s, self.d_bias);
@@ -364,7 +380,7 @@ impl RecurrentBackward<'_> {
     fn last_step<S: Simd>(&mut self, s: S, samples: usize) {
         for sample in 0..samples {
             for first in (0..self.hidden).step_by(S::LANES) {
-                let mut d_hidden = load_some(s, &self.start(0, sample)[first..]);
+                let mut d_hidden = load_some(s, &self.d_output.row(sample, self.step)[first..]);
                 if let Some(d_final) = self.d_final {
                     d_hidden = s.add(d_hidden, load_some(s, &d_final.row(sample, 0)[first..]));
                 }
@@ -378,22 +394,25 @@ impl RecurrentBackward<'_> {
 
 impl Rows for RecurrentBackward<'_> {
     #[inline(always)]
-    fn inputs(&self, _: usize, sample: usize) -> (&[f32], usize) {
-        (&self.d_sums[(sample * self.slots + self.slot + 1) * self.hidden..], self.slots * self.hidden)
+    fn inputs(&self, _: usize, sample: usize) -> View<'_> {
+        let data = &self.d_sums[(sample * self.slots + self.slot + 1) * self.hidden..];
+        View { data, stride: self.slots * self.hidden }
     }
     #[inline(always)]
-    fn start(&self, _: usize, sample: usize) -> &[f32] {
-        self.d_output.row(sample, self.step)
+    fn start(&self, _: usize, sample: usize) -> View<'_> {
+        let data = self.d_output.starting_at(sample, self.step);
+        View { data, stride: self.d_output.sample_stride * self.hidden }
     }
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, s: S, _: usize, sample: usize, first: usize, sums: &[f32]) {
-        let h = &self.output.row(sample, self.step)[first..];
-        let row = &mut self.d_sums[(sample * self.slots + self.slot) * self.hidden..][..self.hidden];
-        let vectors = row[first..].chunks_mut(S::LANES).zip(h.chunks(S::LANES)).zip(sums.chunks_exact(S::LANES));
-        for ((to, h), sums) in vectors {
-            let slope = super::tanh::derivative_from_output(s, load_some(s, h));
-            store_some(s, s.mul(s.load(sums), slope), to);
-        }
+    fn output(&mut self, _: usize, sample: usize) -> (ViewMut<'_>, View<'_>) {
+        let data = &mut self.d_sums[(sample * self.slots + self.slot) * self.hidden..];
+        let h =
+            View { data: self.output.starting_at(sample, self.step), stride: self.output.sample_stride * self.hidden };
+        (ViewMut { data, stride: self.slots * self.hidden }, h)
+    }
+    #[inline(always)]
+    fn finish<S: Simd>(s: S, sums: S::F32, h: S::F32) -> S::F32 {
+        s.mul(sums, super::tanh::derivative_from_output(s, h))
     }
 }
 

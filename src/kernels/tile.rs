@@ -1,8 +1,8 @@
-//! The register tile of the throughput path: `M` samples by `V` vectors of outputs (4 x 4 or 8 x 2 with 32 registers,
-//! 6 x 2 with 16).
+//! The register tile of the throughput path: `M` samples by `V` vectors of outputs, in `C` chains side by side (8 x 2 x 1 or
+//! 4 x 2 x 2 with 32 registers, 6 x 2 x 1 or 3 x 2 x 2 with 16).
 //!
-//! Each step of the inner loop loads one row of the panel (`V` vectors) and broadcasts one number of each of the `M`
-//! samples:
+//! Each step of the inner loop loads one row of the panel (`V` vectors) for each chain and broadcasts one number of each
+//! of the `M` samples:
 //!
 //! ```text
 //!                 panel row k:   [ w w w w ][ w w w w ]
@@ -11,42 +11,69 @@
 //!      ...
 //! ```
 //!
-//! `M + V` loads feed `M * V` multiply-adds. A tile of each shape is a function of its own, compiled once for every
-//! instruction set and called from everywhere: its sums come and go through memory (a few loads and stores for hundreds
-//! of multiply-adds), so that what happens before and after is not compiled anew for every shape, and its loop has all
-//! registers to itself.
+//! `C * (M + V)` loads feed `C * M * V` multiply-adds. The sums are in registers from the first load to what finishes them
+//! (tanh and the like): on CPUs that store half a vector in a cycle, each way through memory costs as much as two
+//! multiply-adds. A tile of each shape is a function of its own, compiled once for every instruction set and for each kind of
+//! [`Rows`], and called from everywhere, so that code grows with the shapes and not with the sizes of layers.
 
 use super::pack::{Panel, Panels};
 use super::{chain_start, chains};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, load_some, store_some};
 
 /// Where the rows of a product come from and go to: a grid of `outer` by `inner` rows, of which the tile takes `M`
 /// neighbours along `inner` at a time.
 ///
-/// The product is `z[n] = finish(start[n] + sum over k of input[k] * panel[k][n])` for every row.
+/// The product is `finish(start[n] + sum over k of input[k] * panel[k][n], other[n])` for every row.
 pub(crate) trait Rows {
-    /// The `K` inputs of a row and of those behind it along `inner`: a slice that starts with them, and the distance
-    /// from one row to the next.
-    fn inputs(&self, outer: usize, inner: usize) -> (&[f32], usize);
-    /// What the sums of a row start from, column by column; zero in the columns that the slice does not reach.
-    fn start(&self, outer: usize, inner: usize) -> &[f32];
-    /// Finishes and stores the sums of a row from column `first` on, as far as they are columns of the result.
-    fn finish<S: Simd>(&mut self, s: S, outer: usize, inner: usize, first: usize, sums: &[f32]);
+    /// The `K` inputs of a row, and of those behind it along `inner`.
+    fn inputs(&self, outer: usize, inner: usize) -> View<'_>;
+    /// What the sums of a row start from, and of those behind it; zero where there is nothing at all.
+    fn start(&self, outer: usize, inner: usize) -> View<'_>;
+    /// Where a row of results goes, and those behind it; and what else its results are made of.
+    fn output(&mut self, outer: usize, inner: usize) -> (ViewMut<'_>, View<'_>);
+    /// What becomes of the sums.
+    fn finish<S: Simd>(s: S, sums: S::F32, other: S::F32) -> S::F32;
 }
 
-/// The sums of the largest tile, row after row.
-#[repr(align(64))]
-pub(crate) struct Sums([f32; 256]);
+/// Rows `stride` apart, the first one at the beginning.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) stride: usize,
+}
 
-impl Sums {
-    pub(crate) const fn zero() -> Self {
-        Self([0.0; 256])
-    }
+/// The same, to be written.
+pub(crate) struct ViewMut<'a> {
+    pub(crate) data: &'a mut [f32],
+    pub(crate) stride: usize,
+}
 
-    /// The sums of row `m` of a tile whose rows have `width` numbers.
+impl View<'_> {
+    /// No rows: zeros everywhere.
+    pub(crate) const NONE: View<'static> = View { data: &[], stride: 0 };
+
+    /// Vectors of row `m` from a column on; a narrow one may reach beyond the last of `columns`.
     #[inline(always)]
-    pub(crate) fn row(&self, m: usize, width: usize) -> &[f32] {
-        &self.0[m * width..][..width]
+    fn load<S: Simd, const NARROW: bool, const V: usize>(
+        &self,
+        s: S,
+        m: usize,
+        column: usize,
+        columns: usize,
+    ) -> [S::F32; V] {
+        let mut vectors = [s.splat(0.0); V];
+        if !self.data.is_empty() {
+            let from = &self.data[m * self.stride + column..];
+            if NARROW {
+                vectors[0] = load_some(s, &from[..columns - column]);
+            } else {
+                let from = &from[..V * S::LANES];
+                for (v, vector) in vectors.iter_mut().enumerate() {
+                    *vector = s.load(&from[v * S::LANES..]);
+                }
+            }
+        }
+        vectors
     }
 }
 
@@ -57,206 +84,268 @@ pub(crate) fn multiply<S: Simd, R: Rows>(
     s: S,
     panels: &Panels,
     from_the_right: bool,
-    (outer, inner): (usize, usize),
+    grid: (usize, usize),
     rows: &mut R,
 ) {
     let chains = chains(panels.rows(), panels.columns());
-    let mut sums = Sums::zero();
     for panel in panels.panels(s, from_the_right) {
-        let Panel { data, first, vectors } = panel;
-        let width = vectors * S::LANES;
-        for o in 0..outer {
-            let mut done = 0;
-            while done < inner {
-                let (tile_rows, begin) = next_tile(tallest::<S>(vectors), done, inner);
-                for m in 0..tile_rows {
-                    let start = rows.start(o, begin + m);
-                    load_columns(s, &start[first.min(start.len())..], &mut sums.0[m * width..][..width]);
-                }
-                let (inputs, stride) = rows.inputs(o, begin);
-                multiply_tile(s, (tile_rows, vectors), data, inputs, stride, chains, &mut sums);
-                for row in done..begin + tile_rows {
-                    rows.finish(s, o, row, first, sums.row(row - begin, width));
-                }
-                done = begin + tile_rows;
-            }
+        if panel.width < S::LANES {
+            multiply_panel(s.half(), panel, panels.columns(), chains, grid, rows);
+        } else {
+            multiply_panel(s, panel, panels.columns(), chains, grid, rows);
         }
     }
 }
 
-/// Copies as much as there is, followed by zeros; `to` is whole vectors.
 #[inline(always)]
-pub(crate) fn load_columns<S: Simd>(s: S, from: &[f32], to: &mut [f32]) {
-    if from.len() >= to.len() {
-        for (from, to) in from.chunks_exact(S::LANES).zip(to.chunks_exact_mut(S::LANES)) {
-            s.store(s.load(from), to);
-        }
-    } else {
-        for (v, to) in to.chunks_exact_mut(S::LANES).enumerate() {
-            s.store(s.load_partial(&from[from.len().min(v * S::LANES)..]), to);
+fn multiply_panel<S: Simd, R: Rows>(
+    s: S,
+    panel: Panel<'_>,
+    columns: usize,
+    chains: usize,
+    grid: (usize, usize),
+    rows: &mut R,
+) {
+    let vectors = panel.width / S::LANES;
+    let side_by_side = chains.min(2);
+    for outer in 0..grid.0 {
+        let mut done = 0;
+        while done < grid.1 {
+            let (height, inner) = next_tile(S::TILE_ROWS / side_by_side, done, grid.1);
+            let tile = Place { panel, columns, chains, rows, outer, inner, skip: done - inner };
+            call_tile(s, (side_by_side, height, vectors), tile);
+            done = inner + height;
         }
     }
 }
 
-/// Rows of the largest tile that is `vectors` wide.
-#[inline(always)]
-fn tallest<S: Simd>(vectors: usize) -> usize {
-    if vectors == 4 { 4 } else { S::TILE_ROWS }
-}
-
-/// How many rows the next tile has and where it begins, once `done` of `rows` are done.
+/// How many rows the next tile has and where it begins, once `done` of `rows` are done: `tallest`, or half as many, or one.
 ///
 /// Where what remains does not fill a tile, the tile begins before it: rows that are done already are computed again and
 /// dropped, which is cheaper than row by row.
 #[inline(always)]
-fn next_tile(tallest: usize, done: usize, rows: usize) -> (usize, usize) {
+pub(crate) fn next_tile(tallest: usize, done: usize, rows: usize) -> (usize, usize) {
     let left = rows - done;
-    if left > 4 && rows >= tallest {
+    let half = tallest / 2;
+    if left > half && rows >= tallest {
         (tallest, done.min(rows - tallest))
-    } else if left > 1 && rows >= 4 {
-        (4, done.min(rows - 4))
+    } else if left > 1 && rows >= half {
+        (half, done.min(rows - half))
     } else {
         (1, done)
     }
 }
 
-/// `sums += inputs * panel` for a tile of a shape that [`next_tile`] and [`Panels`] can name.
-#[inline(always)]
-fn multiply_tile<S: Simd>(
-    s: S,
-    shape: (usize, usize),
-    panel: &[f32],
-    inputs: &[f32],
-    stride: usize,
+/// Which tile, of which rows.
+struct Place<'a, R> {
+    panel: Panel<'a>,
+    /// Columns of the result.
+    columns: usize,
+    /// Chains of each sum.
     chains: usize,
-    sums: &mut Sums,
-) {
+    rows: &'a mut R,
+    outer: usize,
+    /// The first row.
+    inner: usize,
+    /// Rows at its beginning that are done already.
+    skip: usize,
+}
+
+/// Calls the tile of a shape (chains side by side, rows, vectors) that [`multiply_panel`] can name.
+#[inline(always)]
+fn call_tile<S: Simd, R: Rows>(s: S, shape: (usize, usize, usize), place: Place<'_, R>) {
+    macro_rules! call {
+        ($c:literal, $m:literal, $v:literal) => {
+            s.call(Tile::<R, $c, $m, $v>(place))
+        };
+    }
     if const { S::TILE_ROWS == 8 } {
         match shape {
-            (4, 4) => return s.call(InRows::<4, 4> { panel, inputs, stride, chains, sums }),
-            (_, 4) => return s.call(InRows::<1, 4> { panel, inputs, stride, chains, sums }),
-            (8, 2) => return s.call(InRows::<8, 2> { panel, inputs, stride, chains, sums }),
-            (8, _) => return s.call(InRows::<8, 1> { panel, inputs, stride, chains, sums }),
-            _ => {}
+            (1, 8, 2) => call!(1, 8, 2),
+            (1, 8, _) => call!(1, 8, 1),
+            (1, 4, 2) => call!(1, 4, 2),
+            (1, 4, _) => call!(1, 4, 1),
+            (1, _, 2) => call!(1, 1, 2),
+            (1, _, _) => call!(1, 1, 1),
+            (_, 4, 2) => call!(2, 4, 2),
+            (_, 4, _) => call!(2, 4, 1),
+            (_, 2, 2) => call!(2, 2, 2),
+            (_, 2, _) => call!(2, 2, 1),
+            (_, _, 2) => call!(2, 1, 2),
+            (_, _, _) => call!(2, 1, 1),
         }
-    }
-    if const { S::TILE_ROWS == 6 } {
+    } else if const { S::TILE_ROWS == 6 } {
         match shape {
-            (6, 2) => return s.call(InRows::<6, 2> { panel, inputs, stride, chains, sums }),
-            (6, _) => return s.call(InRows::<6, 1> { panel, inputs, stride, chains, sums }),
-            _ => {}
+            (1, 6, 2) => call!(1, 6, 2),
+            (1, 6, _) => call!(1, 6, 1),
+            (1, 3, 2) => call!(1, 3, 2),
+            (1, 3, _) => call!(1, 3, 1),
+            (1, _, 2) => call!(1, 1, 2),
+            (1, _, _) => call!(1, 1, 1),
+            (_, 3, 2) => call!(2, 3, 2),
+            (_, 3, _) => call!(2, 3, 1),
+            (_, _, 2) => call!(2, 1, 2),
+            (_, _, _) => call!(2, 1, 1),
+        }
+    } else {
+        match shape {
+            (1, 4, 2) => call!(1, 4, 2),
+            (1, 4, _) => call!(1, 4, 1),
+            (1, 2, 2) => call!(1, 2, 2),
+            (1, 2, _) => call!(1, 2, 1),
+            (1, _, 2) => call!(1, 1, 2),
+            (1, _, _) => call!(1, 1, 1),
+            (_, 2, 2) => call!(2, 2, 2),
+            (_, 2, _) => call!(2, 2, 1),
+            (_, _, 2) => call!(2, 1, 2),
+            (_, _, _) => call!(2, 1, 1),
         }
     }
-    match shape {
-        (4, 2) => s.call(InRows::<4, 2> { panel, inputs, stride, chains, sums }),
-        (4, _) => s.call(InRows::<4, 1> { panel, inputs, stride, chains, sums }),
-        (_, 2) => s.call(InRows::<1, 2> { panel, inputs, stride, chains, sums }),
-        _ => s.call(InRows::<1, 1> { panel, inputs, stride, chains, sums }),
-    }
 }
 
-/// A tile whose inputs are rows in memory, `stride` apart: `sums[m][n] += sum over k of x[m][k] * panel[k][n]`.
-struct InRows<'a, const M: usize, const V: usize> {
-    panel: &'a [f32],
-    inputs: &'a [f32],
-    stride: usize,
-    chains: usize,
-    sums: &'a mut Sums,
-}
+/// `M` rows by `V` vectors of one panel, `C` chains side by side.
+struct Tile<'a, R, const C: usize, const M: usize, const V: usize>(Place<'a, R>);
 
-impl<const M: usize, const V: usize> Kernel for InRows<'_, M, V> {
+impl<R: Rows, const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, R, C, M, V> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { panel, inputs, stride, chains, sums } = self;
-        let width = V * S::LANES;
-        let k = panel.len() / width;
-        // The chains are added pairwise: (c0 + c1) + (c2 + c3). `sums` holds the first pair, `second` the other.
-        let mut second = Sums::zero();
-        for c in 0..chains {
-            let chain = chain_start(c, chains, k)..chain_start(c + 1, chains, k);
-            let mut x: [&[f32]; M] = [&[]; M];
-            for (m, x) in x.iter_mut().enumerate() {
-                *x = &inputs[m * stride..][chain.clone()];
-            }
-            let mut tile = if c == 0 { load_tile::<S, M, V>(s, sums) } else { [[s.splat(0.0); V]; M] };
-            add_chain(s, &panel[chain.start * width..chain.end * width], &x, chain.len(), &mut tile);
-            match c {
-                0 => store_tile(s, &tile, sums),
-                1 => add_tile(s, &tile, sums),
-                2 => store_tile(s, &tile, &mut second),
-                _ => {
-                    add_tile(s, &tile, &mut second);
-                    add_tile::<S, M, V>(s, &load_tile(s, &second), sums);
-                }
+        if V == 1 { self.multiply::<S, true>(s) } else { self.multiply::<S, false>(s) }
+    }
+}
+
+impl<R: Rows, const C: usize, const M: usize, const V: usize> Tile<'_, R, C, M, V> {
+    /// `NARROW` if the panel may have fewer columns than lanes, which those of two vectors never have.
+    #[inline(always)]
+    fn multiply<S: Simd, const NARROW: bool>(self, s: S) {
+        let Place { panel, columns, chains, rows, outer, inner, skip } = self.0;
+        let from = rows.start(outer, inner);
+        let mut start = [[s.splat(0.0); V]; M];
+        for (m, start) in start.iter_mut().enumerate() {
+            *start = from.load::<S, NARROW, V>(s, m, panel.first, columns);
+        }
+        let sums = sum::<S, C, M, V>(s, panel.data, rows.inputs(outer, inner), chains, start);
+        let (to, other) = rows.output(outer, inner);
+        // A loop that is not unrolled: what finishes the sums may be long.
+        for (m, sums) in sums.iter().enumerate().skip(skip) {
+            let row = &mut to.data[m * to.stride..][panel.first..columns];
+            let other = other.load::<S, NARROW, V>(s, m, panel.first, columns);
+            for ((row, sums), other) in row.chunks_mut(S::LANES).zip(sums).zip(other) {
+                let results = R::finish(s, *sums, other);
+                if NARROW { store_some(s, results, row) } else { s.store(results, row) }
             }
         }
     }
 }
 
-/// `sums[m][n] += x[m][k] * panel[k][n]` for the `len` terms of one chain, in order.
+/// `start[m][n] + sum over k of x[m][k] * panel[k][n]` in the canonical order, `C` chains at a time.
 #[inline(always)]
-fn add_chain<S: Simd, const M: usize, const V: usize>(
+fn sum<S: Simd, const C: usize, const M: usize, const V: usize>(
     s: S,
     panel: &[f32],
-    x: &[&[f32]; M],
-    len: usize,
-    sums: &mut [[S::F32; V]; M],
-) {
-    // Several terms at a time, because the address of every row costs an instruction.
-    const UNROLLED: usize = 4;
+    inputs: View<'_>,
+    chains: usize,
+    start: [[S::F32; V]; M],
+) -> [[S::F32; V]; M] {
+    let zero = [[s.splat(0.0); V]; M];
+    if C == 1 {
+        return side_by_side::<S, 1, M, V>(s, panel, inputs, (0, 1), [start])[0];
+    }
+    let [c0, c1] = side_by_side::<S, 2, M, V>(s, panel, inputs, (0, chains), [start, zero]);
+    let first = add_tiles(s, &c0, &c1);
+    if chains == 2 {
+        return first;
+    }
+    let [c2, c3] = side_by_side::<S, 2, M, V>(s, panel, inputs, (2, chains), [zero, zero]);
+    add_tiles(s, &first, &add_tiles(s, &c2, &c3))
+}
+
+/// The sums of chain `first` and those behind it, `C` of `chains`.
+#[inline(always)]
+fn side_by_side<S: Simd, const C: usize, const M: usize, const V: usize>(
+    s: S,
+    panel: &[f32],
+    inputs: View<'_>,
+    (first, chains): (usize, usize),
+    mut sums: [[[S::F32; V]; M]; C],
+) -> [[[S::F32; V]; M]; C] {
     let width = V * S::LANES;
-    let mut tile = *sums;
-    let mut whole: [&[[f32; UNROLLED]]; M] = [&[]; M];
-    for (whole, x) in whole.iter_mut().zip(x) {
-        *whole = &x.as_chunks().0[..len / UNROLLED];
+    let k = panel.len() / width;
+    let len = chain_start(1, chains, k);
+    let mut weights: [&[f32]; C] = [&[]; C];
+    let mut x: [[&[f32]; M]; C] = [[&[]; M]; C];
+    for c in 0..C {
+        let begin = chain_start(first + c, chains, k);
+        weights[c] = &panel[begin * width..][..len * width];
+        for (m, x) in x[c].iter_mut().enumerate() {
+            *x = &inputs.data[m * inputs.stride + begin..][..len];
+        }
     }
-    let mut weights = panel.chunks_exact(UNROLLED * width);
-    for (i, weights) in (0..len / UNROLLED).zip(&mut weights) {
-        for (k, weights) in weights.chunks_exact(width).enumerate() {
-            let mut inputs = [0.0; M];
-            for (input, x) in inputs.iter_mut().zip(whole) {
-                *input = x[i][k];
+    add_terms::<S, C, M, V>(s, &weights, &x, len, &mut sums);
+    // Chains differ in length by one at most.
+    for (c, sums) in sums.iter_mut().enumerate() {
+        let end = chain_start(first + c, chains, k) + len;
+        if end < chain_start(first + c + 1, chains, k) {
+            let mut x = [0.0; M];
+            for (m, x) in x.iter_mut().enumerate() {
+                *x = inputs.data[m * inputs.stride + end];
             }
-            add_term(s, weights, &inputs, &mut tile);
+            add_term(s, &panel[end * width..], &x, sums);
         }
     }
-    let rest = len / UNROLLED * UNROLLED..len;
-    for (k, weights) in rest.zip(weights.remainder().chunks_exact(width)) {
-        let mut inputs = [0.0; M];
-        for (input, x) in inputs.iter_mut().zip(x) {
-            *input = x[k];
-        }
-        add_term(s, weights, &inputs, &mut tile);
-    }
-    *sums = tile;
+    sums
 }
 
-/// A tile whose inputs lie side by side, `M` for each `k`: `sums[m][n] = sum over k of x[k][m] * panel[k][n]`, in a
-/// single chain from zero.
-pub(crate) struct SideBySide<'a, const M: usize, const V: usize> {
-    pub(crate) panel: &'a [f32],
-    pub(crate) inputs: &'a [f32],
-    pub(crate) sums: &'a mut Sums,
-}
-
-impl<const M: usize, const V: usize> Kernel for SideBySide<'_, M, V> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let mut tile = [[s.splat(0.0); V]; M];
-        for (weights, x) in self.panel.chunks_exact(V * S::LANES).zip(self.inputs.as_chunks().0) {
-            add_term(s, weights, x, &mut tile);
-        }
-        store_tile(s, &tile, self.sums);
+/// `tile[c][m][n] += x[c][m][k] * weights[c][k][n]` for the `len` terms of each chain, in order.
+#[inline(always)]
+fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
+    s: S,
+    weights: &[&[f32]; C],
+    x: &[[&[f32]; M]; C],
+    len: usize,
+    tile: &mut [[[S::F32; V]; M]; C],
+) {
+    let width = V * S::LANES;
+    let mut sums = *tile;
+    // One chain takes four terms at a time, which saves instructions. With two, the compiler would load the inputs of all
+    // four first, find no registers for them and keep them in memory.
+    const UNROLLED: usize = 4;
+    let unrolled = if C == 1 { len / UNROLLED } else { 0 };
+    let mut whole: [[&[[f32; UNROLLED]]; M]; C] = [[&[]; M]; C];
+    for (whole, x) in whole.as_flattened_mut().iter_mut().zip(x.as_flattened()) {
+        *whole = &x.as_chunks().0[..unrolled];
     }
+    for block in 0..unrolled {
+        let rows = &weights[0][block * UNROLLED * width..][..UNROLLED * width];
+        for (k, row) in rows.chunks_exact(width).enumerate() {
+            let mut x = [0.0; M];
+            for (x, whole) in x.iter_mut().zip(&whole[0]) {
+                *x = whole[block][k];
+            }
+            add_term(s, row, &x, &mut sums[0]);
+        }
+    }
+    for k in unrolled * UNROLLED..len {
+        for ((weights, chain), sums) in weights.iter().zip(x).zip(&mut sums) {
+            let mut x = [0.0; M];
+            for (x, chain) in x.iter_mut().zip(chain) {
+                *x = chain[k];
+            }
+            add_term(s, &weights[k * width..][..width], &x, sums);
+        }
+    }
+    *tile = sums;
 }
 
 /// `sums[m][n] += x[m] * weights[n]`
 #[inline(always)]
-fn add_term<S: Simd, const M: usize, const V: usize>(s: S, weights: &[f32], x: &[f32; M], sums: &mut [[S::F32; V]; M]) {
+pub(crate) fn add_term<S: Simd, const M: usize, const V: usize>(
+    s: S,
+    weights: &[f32],
+    x: &[f32; M],
+    sums: &mut [[S::F32; V]; M],
+) {
     let mut w = [s.splat(0.0); V];
     for (v, w) in w.iter_mut().enumerate() {
         *w = s.load(&weights[v * S::LANES..]);
@@ -270,32 +359,16 @@ fn add_term<S: Simd, const M: usize, const V: usize>(s: S, weights: &[f32], x: &
 }
 
 #[inline(always)]
-fn load_tile<S: Simd, const M: usize, const V: usize>(s: S, from: &Sums) -> [[S::F32; V]; M] {
-    let mut tile = [[s.splat(0.0); V]; M];
-    for (m, sums) in tile.iter_mut().enumerate() {
-        for (v, sum) in sums.iter_mut().enumerate() {
-            *sum = s.load(&from.0[(m * V + v) * S::LANES..]);
+fn add_tiles<S: Simd, const M: usize, const V: usize>(
+    s: S,
+    a: &[[S::F32; V]; M],
+    b: &[[S::F32; V]; M],
+) -> [[S::F32; V]; M] {
+    let mut sums = *a;
+    for (sums, b) in sums.iter_mut().zip(b) {
+        for (sum, b) in sums.iter_mut().zip(b) {
+            *sum = s.add(*sum, *b);
         }
     }
-    tile
-}
-
-#[inline(always)]
-fn store_tile<S: Simd, const M: usize, const V: usize>(s: S, tile: &[[S::F32; V]; M], to: &mut Sums) {
-    for (m, sums) in tile.iter().enumerate() {
-        for (v, sum) in sums.iter().enumerate() {
-            s.store(*sum, &mut to.0[(m * V + v) * S::LANES..]);
-        }
-    }
-}
-
-/// `to += tile`
-#[inline(always)]
-fn add_tile<S: Simd, const M: usize, const V: usize>(s: S, tile: &[[S::F32; V]; M], to: &mut Sums) {
-    for (m, sums) in tile.iter().enumerate() {
-        for (v, sum) in sums.iter().enumerate() {
-            let to = &mut to.0[(m * V + v) * S::LANES..];
-            s.store(s.add(s.load(to), *sum), to);
-        }
-    }
+    sums
 }

@@ -26,22 +26,22 @@ pub(crate) fn add_row<S: Simd>(s: S, d_output: &[f32], d_bias: &mut [f32]) {
 #[cfg(feature = "alloc")]
 mod block {
     use super::*;
-    use crate::kernels::tile::{SideBySide, Sums, load_columns};
+    use crate::kernels::pack::{padded, panel_width};
+    use crate::kernels::tile::{add_term, next_tile};
+    use crate::simd::Kernel;
 
     /// The rows of one side of the product: a grid of `outer` by `inner`, like [`crate::kernels::tile::Rows`].
     pub(crate) trait Source {
         fn row(&self, outer: usize, inner: usize) -> &[f32];
     }
 
-    /// A block of rows of output gradients, packed for tiles of `TILE_ROWS` inputs by two vectors of outputs.
+    /// A block of rows of output gradients, packed into panels.
     ///
     /// Every sum over the block is taken from zero, row after row (`inner` fastest), and then added to the gradient: a
     /// long sequence is summed block by block, which keeps the rounding error small.
     pub(crate) struct Block<'a> {
-        /// Panels of one or two vectors of columns, each row after row.
+        /// Each panel row after row.
         panels: &'a [f32],
-        /// Room for as many inputs of every row as a tile has rows.
-        inputs: &'a mut [f32],
         grid: (usize, usize),
         columns: usize,
     }
@@ -49,7 +49,7 @@ mod block {
     impl<'a> Block<'a> {
         /// The memory that packing `rows` rows of `columns` numbers takes, in numbers.
         pub(crate) fn memory<S: Simd>(_: S, rows: usize, columns: usize) -> usize {
-            rows * (columns.next_multiple_of(S::LANES) + S::TILE_ROWS)
+            rows * padded(S::LANES, columns)
         }
 
         /// Packs the output gradients.
@@ -62,95 +62,182 @@ mod block {
             memory: &'a mut [f32],
         ) -> Self {
             let rows = grid.0 * grid.1;
-            let (panels, inputs) = memory.split_at_mut(rows * columns.next_multiple_of(S::LANES));
             let mut r = 0;
             for outer in 0..grid.0 {
                 for inner in 0..grid.1 {
                     let row = &d_output.row(outer, inner)[..columns];
-                    for first in (0..columns).step_by(2 * S::LANES) {
-                        let width = panel_width(s, columns, first);
-                        load_columns(s, &row[first..], &mut panels[first * rows + r * width..][..width]);
+                    let mut first = 0;
+                    while first < columns {
+                        let width = panel_width(S::LANES, columns - first);
+                        copy_padded(s, &row[first..], &mut memory[first * rows + r * width..][..width]);
+                        first += width;
                     }
                     r += 1;
                 }
             }
-            Self { panels, inputs, grid, columns }
+            Self { panels: memory, grid, columns }
+        }
+
+        /// The panels: first column, width, numbers.
+        #[inline(always)]
+        fn panels<S: Simd>(&self, _: S) -> impl Iterator<Item = (usize, usize, &'a [f32])> {
+            let (panels, rows, columns) = (self.panels, self.grid.0 * self.grid.1, self.columns);
+            let mut next = 0;
+            core::iter::from_fn(move || {
+                let first = next;
+                if first >= columns {
+                    return None;
+                }
+                let width = panel_width(S::LANES, columns - first);
+                next = first + width;
+                Some((first, width, &panels[first * rows..][..rows * width]))
+            })
         }
 
         /// `d_weight[k][n] += sum over the block of input[k] * d_output[n]`, `d_weight` being input-major.
         #[inline(always)]
-        pub(crate) fn add_outer_products<S: Simd>(&mut self, s: S, input: &impl Source, d_weight: &mut [f32]) {
-            if const { S::TILE_ROWS == 8 } {
-                self.add_tiles::<S, 8>(s, input, d_weight);
-            } else if const { S::TILE_ROWS == 6 } {
-                self.add_tiles::<S, 6>(s, input, d_weight);
-            } else {
-                self.add_tiles::<S, 4>(s, input, d_weight);
-            }
-        }
-
-        #[inline(always)]
-        fn add_tiles<S: Simd, const M: usize>(&mut self, s: S, input: &impl Source, d_weight: &mut [f32]) {
-            let rows = self.grid.0 * self.grid.1;
-            let mut sums = Sums::zero();
-            for (i, d_weight) in d_weight.chunks_mut(M * self.columns).enumerate() {
-                self.pack_inputs::<M>(input, i * M, d_weight.len() / self.columns);
-                for first in (0..self.columns).step_by(2 * S::LANES) {
-                    let width = panel_width(s, self.columns, first);
-                    let panel = &self.panels[first * rows..][..rows * width];
-                    let (inputs, sums) = (&self.inputs[..rows * M], &mut sums);
-                    if width == 2 * S::LANES {
-                        s.call(SideBySide::<M, 2> { panel, inputs, sums });
-                    } else {
-                        s.call(SideBySide::<M, 1> { panel, inputs, sums });
-                    }
-                    for (m, row) in d_weight.chunks_exact_mut(self.columns).enumerate() {
-                        let to = &mut row[first..self.columns.min(first + width)];
-                        add_row(s, sums.row(m, width), to);
-                    }
+        pub(crate) fn add_outer_products<S: Simd>(&self, s: S, input: &impl Source, d_weight: &mut [f32]) {
+            for (first, width, panel) in self.panels(s) {
+                if width < S::LANES {
+                    self.add_panel(s.half(), input, (first, width, panel), d_weight);
+                } else {
+                    self.add_panel(s, input, (first, width, panel), d_weight);
                 }
             }
         }
 
-        /// Lays `count` inputs of every row, from `first` on, side by side; zeros behind them up to `M`.
         #[inline(always)]
-        fn pack_inputs<const M: usize>(&mut self, input: &impl Source, first: usize, count: usize) {
-            let mut to = self.inputs.as_chunks_mut::<M>().0.iter_mut();
-            for outer in 0..self.grid.0 {
-                for (inner, to) in (0..self.grid.1).zip(&mut to) {
-                    let from = &input.row(outer, inner)[first..first + count];
-                    match from.first_chunk() {
-                        Some(from) => *to = *from,
-                        None => {
-                            to.fill(0.0);
-                            to[..count].copy_from_slice(from);
-                        }
-                    }
-                }
+        fn add_panel<S: Simd, I: Source>(
+            &self,
+            s: S,
+            input: &I,
+            (first, width, panel): (usize, usize, &[f32]),
+            d_weight: &mut [f32],
+        ) {
+            let Self { grid, columns, .. } = *self;
+            let inputs = d_weight.len() / columns;
+            let mut done = 0;
+            while done < inputs {
+                let (height, begin) = next_tile(S::TILE_ROWS, done, inputs);
+                // From the first new row of the gradient to the end of the tile.
+                let d_weight = &mut d_weight[done * columns..(begin + height) * columns];
+                let place = Place { panel, grid, input, begin, d_weight, columns, first };
+                call_tile(s, (height, width / S::LANES), place);
+                done = begin + height;
             }
         }
 
         /// `d_bias[n] += sum over the block of d_output[n]`
         #[inline(always)]
         pub(crate) fn add_rows<S: Simd>(&self, s: S, d_bias: &mut [f32]) {
-            let rows = self.grid.0 * self.grid.1;
-            for first in (0..self.columns).step_by(2 * S::LANES) {
-                let width = panel_width(s, self.columns, first);
-                let panel = &self.panels[first * rows..][..rows * width];
-                for (v, to) in d_bias[first..self.columns.min(first + width)].chunks_mut(S::LANES).enumerate() {
-                    let mut sum = s.splat(0.0);
-                    for row in panel.chunks_exact(width) {
-                        sum = s.add(sum, s.load(&row[v * S::LANES..]));
-                    }
-                    store_some(s, s.add(load_some(s, to), sum), to);
+            for (first, width, panel) in self.panels(s) {
+                if width < S::LANES {
+                    add_rows_of_panel(s.half(), width, panel, &mut d_bias[first..]);
+                } else {
+                    add_rows_of_panel(s, width, panel, &mut d_bias[first..]);
                 }
             }
         }
     }
 
-    /// Columns of the panel that begins at `first`: two vectors, or one where one holds all that is left.
     #[inline(always)]
-    fn panel_width<S: Simd>(_: S, columns: usize, first: usize) -> usize {
-        if columns - first > S::LANES { 2 * S::LANES } else { S::LANES }
+    fn add_rows_of_panel<S: Simd>(s: S, width: usize, panel: &[f32], d_bias: &mut [f32]) {
+        for (v, to) in d_bias.chunks_mut(S::LANES).take(width / S::LANES).enumerate() {
+            let mut sum = s.splat(0.0);
+            for row in panel.chunks_exact(width) {
+                sum = s.add(sum, s.load(&row[v * S::LANES..]));
+            }
+            store_some(s, s.add(load_some(s, to), sum), to);
+        }
+    }
+
+    /// Copies as much as there is, followed by zeros.
+    #[inline(always)]
+    fn copy_padded<S: Simd>(s: S, from: &[f32], to: &mut [f32]) {
+        for (v, to) in to.chunks_mut(S::LANES).enumerate() {
+            let from = &from[from.len().min(v * S::LANES)..];
+            store_some(s, load_some(s, from), to);
+        }
+    }
+
+    /// Which tile of a gradient: `inputs` from `begin` on, columns from `first` on.
+    struct Place<'a, I> {
+        panel: &'a [f32],
+        grid: (usize, usize),
+        input: &'a I,
+        begin: usize,
+        /// The rows of the gradient that end with the tile; the first rows of the tile may be missing, as done already.
+        d_weight: &'a mut [f32],
+        columns: usize,
+        first: usize,
+    }
+
+    /// Calls the tile of a shape (inputs, vectors) that [`next_tile`] and [`panel_width`] can name.
+    #[inline(always)]
+    fn call_tile<S: Simd, I: Source>(s: S, shape: (usize, usize), place: Place<'_, I>) {
+        macro_rules! call {
+            ($m:literal, $v:literal) => {
+                s.call(Tile::<I, $m, $v>(place))
+            };
+        }
+        if const { S::TILE_ROWS == 8 } {
+            match shape {
+                (8, 2) => call!(8, 2),
+                (8, _) => call!(8, 1),
+                (4, 2) => call!(4, 2),
+                (4, _) => call!(4, 1),
+                (_, 2) => call!(1, 2),
+                (_, _) => call!(1, 1),
+            }
+        } else if const { S::TILE_ROWS == 6 } {
+            match shape {
+                (6, 2) => call!(6, 2),
+                (6, _) => call!(6, 1),
+                (3, 2) => call!(3, 2),
+                (3, _) => call!(3, 1),
+                (_, 2) => call!(1, 2),
+                (_, _) => call!(1, 1),
+            }
+        } else {
+            match shape {
+                (4, 2) => call!(4, 2),
+                (4, _) => call!(4, 1),
+                (2, 2) => call!(2, 2),
+                (2, _) => call!(2, 1),
+                (_, 2) => call!(1, 2),
+                (_, _) => call!(1, 1),
+            }
+        }
+    }
+
+    /// `M` inputs by `V` vectors of output gradients, summed over the block.
+    struct Tile<'a, I, const M: usize, const V: usize>(Place<'a, I>);
+
+    impl<I: Source, const M: usize, const V: usize> Kernel for Tile<'_, I, M, V> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let Place { panel, grid, input, begin, d_weight, columns, first } = self.0;
+            let mut sums = [[s.splat(0.0); V]; M];
+            let mut rows = panel.chunks_exact(V * S::LANES);
+            for outer in 0..grid.0 {
+                for (inner, d) in (0..grid.1).zip(&mut rows) {
+                    if let Some(x) = input.row(outer, inner)[begin..].first_chunk() {
+                        add_term(s, d, x, &mut sums);
+                    }
+                }
+            }
+            let skip = M - d_weight.len() / columns;
+            for (m, sums) in sums.iter().enumerate() {
+                if m >= skip {
+                    let row = &mut d_weight[(m - skip) * columns..][..columns];
+                    for (v, sum) in sums.iter().enumerate() {
+                        let to = &mut row[columns.min(first + v * S::LANES)..];
+                        store_some(s, s.add(load_some(s, to), *sum), to);
+                    }
+                }
+            }
+        }
     }
 }

@@ -49,12 +49,23 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     const FUSED: bool = true;
     const TILE_ROWS: usize = 6;
+    type Half = Self;
     type F32 = __m256;
     type I32 = __m256i;
 
     #[inline(always)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
-        self.run(kernel)
+        #[target_feature(enable = "avx2,fma")]
+        #[inline(never)]
+        fn trampoline<K: Kernel>(token: Avx2, kernel: K) -> K::Output {
+            kernel.run(token)
+        }
+        // SAFETY: `self` exists, so `detect` found every feature that the trampoline enables.
+        unsafe { trampoline(self, kernel) }
+    }
+    #[inline(always)]
+    fn half(self) -> Self::Half {
+        self
     }
 
     #[inline(always)]

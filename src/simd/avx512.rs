@@ -30,12 +30,6 @@ impl Avx512 {
         found.then_some(Self(()))
     }
 
-    /// The token for half as many lanes, which fit narrow layers better.
-    #[inline]
-    pub(crate) fn avx2(self) -> super::avx2::Avx2 {
-        super::avx2::Avx2::from_avx512(self)
-    }
-
     /// Runs a kernel compiled for this instruction set.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -58,12 +52,23 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     const FUSED: bool = true;
     const TILE_ROWS: usize = 8;
+    type Half = super::avx2::Avx2;
     type F32 = __m512;
     type I32 = __m512i;
 
     #[inline(always)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
-        self.run(kernel)
+        #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+        #[inline(never)]
+        fn trampoline<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
+            kernel.run(token)
+        }
+        // SAFETY: `self` exists, so `detect` found every feature that the trampoline enables.
+        unsafe { trampoline(self, kernel) }
+    }
+    #[inline(always)]
+    fn half(self) -> Self::Half {
+        super::avx2::Avx2::from_avx512(self)
     }
 
     #[inline(always)]

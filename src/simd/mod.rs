@@ -26,14 +26,19 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const FUSED: bool;
     /// Rows of a register tile, two vectors wide, that this instruction set has registers for: 4, 6 or 8.
     const TILE_ROWS: usize;
+    /// The lanes for what fills at most half a vector, where the CPU has them and they compute the same bits; otherwise
+    /// these lanes themselves.
+    type Half: Simd;
     /// `LANES` single-precision numbers.
     type F32: Copy;
     /// `LANES` 32-bit integers, used as bit patterns and as table indices.
     type I32: Copy;
 
-    /// Runs a kernel that stands for itself: the compiler may make it one function for all kernels that call it, and does so
-    /// where it is large.
+    /// Runs a kernel that stands for itself: one function for all kernels that call it, never inlined into them.
     fn call<K: Kernel>(self, kernel: K) -> K::Output;
+
+    /// The token of [`Simd::Half`].
+    fn half(self) -> Self::Half;
 
     /// `x` in every lane.
     fn splat(self, x: f32) -> Self::F32;

@@ -23,12 +23,17 @@ impl Simd for Portable {
         all(target_arch = "aarch64", target_feature = "neon")
     ));
     const TILE_ROWS: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
+    type Half = Self;
     type F32 = f32x4;
     type I32 = i32x4;
 
     #[inline(never)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
+    }
+    #[inline(always)]
+    fn half(self) -> Self::Half {
+        self
     }
 
     #[inline(always)]
