@@ -21,10 +21,9 @@ pub(crate) fn blocks_from_the_end(steps: usize) -> impl Iterator<Item = (usize, 
         .map(move |block| (block * STEPS_PER_BLOCK, steps.min((block + 1) * STEPS_PER_BLOCK)))
 }
 
-/// Samples that go through time together, and steps that are projected together, in a forward pass: their projected
-/// inputs are still in L2 when the recurrence takes them up, and their states in L1 while the panels pass by.
-const SAMPLES_IN_CACHE: usize = 32;
-const STEPS_IN_CACHE: usize = 16;
+/// Samples that go through time together in a forward pass: enough that reading the weights is cheap, few enough that
+/// their states stay near.
+const SAMPLES_IN_CACHE: usize = 64;
 
 /// Samples below which each is taken through time alone, several chains at once; above, as rows of a tile.
 pub(crate) const SAMPLES_FOR_TILES: usize = 4;
@@ -50,6 +49,12 @@ impl<'a> Strided<'a> {
     #[inline(always)]
     fn starting_at(&self, sample: usize, step: usize) -> &'a [f32] {
         &self.data[(sample * self.sample_stride + step * self.step_stride) * self.width..]
+    }
+
+    /// The row of a sample at a step, and those of the samples behind it.
+    #[inline(always)]
+    fn view(&self, sample: usize, step: usize) -> View<'a> {
+        View { data: self.starting_at(sample, step), stride: self.sample_stride * self.width }
     }
 
     /// The same rows from `step` on.
@@ -107,7 +112,7 @@ impl Kernel for Projection<'_> {
         let by_steps = steps >= samples || steps >= 8;
         let grid = if by_steps { (samples, steps) } else { (steps, samples) };
         let panels = self.panels;
-        tile::multiply(s, panels, false, grid, &mut Projected { projection: self, by_steps });
+        tile::multiply(s, [panels; 2], false, grid, &mut Projected { projection: self, by_steps });
     }
 }
 
@@ -127,8 +132,9 @@ impl Projected<'_> {
 }
 
 impl Rows for Projected<'_> {
+    const PARTS: usize = 1;
     #[inline(always)]
-    fn inputs(&self, outer: usize, inner: usize) -> View<'_> {
+    fn inputs(&self, _: usize, outer: usize, inner: usize) -> View<'_> {
         let (sample, step) = self.position(outer, inner);
         let input = self.projection.input;
         let stride = if self.by_steps { input.step_stride } else { input.sample_stride };
@@ -185,23 +191,11 @@ impl Kernel for Forward<'_> {
         for (out, first) in out.chunks_mut(group * steps * hidden).zip((0..).step_by(group)) {
             let samples = group.min(samples - first);
             let (input, initial) = (input.starting_at_sample(first), initial.starting_at_sample(first));
-            for start in (0..steps).step_by(STEPS_IN_CACHE) {
-                let end = steps.min(start + STEPS_IN_CACHE);
-                let projection = Projection {
-                    panels: &packed.input,
-                    input,
-                    bias: Some(packed.bias.as_slice(hidden)),
-                    out,
-                    out_steps: steps,
-                    samples,
-                    steps: start..end,
-                };
-                projection.run(s);
-                for step in start..end {
-                    let mut rows = Recurrent { initial, states: out, steps, step, hidden };
-                    // Alternating direction: what the last step left in L1 is used first.
-                    tile::multiply(s, &packed.recurrent, step % 2 == 1, (1, samples), &mut rows);
-                }
+            for step in 0..steps {
+                let bias = packed.bias.as_slice(hidden);
+                let mut rows = Recurrent { input, bias, initial, states: out, steps, step, hidden };
+                // Alternating direction: what the last step left in L1 is used first.
+                tile::multiply(s, [&packed.input, &packed.recurrent], step % 2 == 1, (1, samples), &mut rows);
             }
         }
     }
@@ -229,8 +223,10 @@ impl<const HID: usize> Kernel for OneSample<'_, HID> {
     }
 }
 
-/// `h(b, t) = tanh(z(b, t) + W_hh h(b, t-1))`, in place.
+/// `h(b, t) = tanh(bias + W_ih x(b, t) + W_hh h(b, t-1))`
 struct Recurrent<'a> {
+    input: Strided<'a>,
+    bias: &'a [f32],
     initial: Strided<'a>,
     states: &'a mut [f32],
     steps: usize,
@@ -239,10 +235,14 @@ struct Recurrent<'a> {
 }
 
 impl Rows for Recurrent<'_> {
+    const PARTS: usize = 2;
     #[inline(always)]
-    fn inputs(&self, _: usize, sample: usize) -> View<'_> {
+    fn inputs(&self, part: usize, _: usize, sample: usize) -> View<'_> {
+        if part == 0 {
+            return self.input.view(sample, self.step);
+        }
         match self.step {
-            0 => View { data: self.initial.starting_at(sample, 0), stride: self.initial.sample_stride * self.hidden },
+            0 => self.initial.view(sample, 0),
             t => View {
                 data: &self.states[(sample * self.steps + t - 1) * self.hidden..],
                 stride: self.steps * self.hidden,
@@ -250,9 +250,8 @@ impl Rows for Recurrent<'_> {
         }
     }
     #[inline(always)]
-    fn start(&self, _: usize, sample: usize) -> View<'_> {
-        let data = &self.states[(sample * self.steps + self.step) * self.hidden..];
-        View { data, stride: self.steps * self.hidden }
+    fn start(&self, _: usize, _: usize) -> View<'_> {
+        View { data: self.bias, stride: 0 }
     }
     #[inline(always)]
     fn output(&mut self, _: usize, sample: usize) -> (ViewMut<'_>, View<'_>) {
@@ -326,7 +325,7 @@ impl Kernel for Backward<'_> {
                 if step + 1 == end {
                     rows.last_step(s, samples);
                 } else {
-                    tile::multiply(s, &packed.recurrent, step % 2 == 1, (1, samples), &mut rows);
+                    tile::multiply(s, [&packed.recurrent; 2], step % 2 == 1, (1, samples), &mut rows);
                 }
             }
             let d_sum_rows = Strided { data: d_sums, width: hidden, sample_stride: slots, step_stride: 1 };
@@ -393,15 +392,15 @@ impl RecurrentBackward<'_> {
 }
 
 impl Rows for RecurrentBackward<'_> {
+    const PARTS: usize = 1;
     #[inline(always)]
-    fn inputs(&self, _: usize, sample: usize) -> View<'_> {
+    fn inputs(&self, _: usize, _: usize, sample: usize) -> View<'_> {
         let data = &self.d_sums[(sample * self.slots + self.slot + 1) * self.hidden..];
         View { data, stride: self.slots * self.hidden }
     }
     #[inline(always)]
     fn start(&self, _: usize, sample: usize) -> View<'_> {
-        let data = self.d_output.starting_at(sample, self.step);
-        View { data, stride: self.d_output.sample_stride * self.hidden }
+        self.d_output.view(sample, self.step)
     }
     #[inline(always)]
     fn output(&mut self, _: usize, sample: usize) -> (ViewMut<'_>, View<'_>) {

@@ -23,10 +23,13 @@ use crate::simd::{Kernel, Simd, load_some, store_some};
 /// Where the rows of a product come from and go to: a grid of `outer` by `inner` rows, of which the tile takes `M`
 /// neighbours along `inner` at a time.
 ///
-/// The product is `finish(start[n] + sum over k of input[k] * panel[k][n], other[n])` for every row.
+/// The product is `finish(start[n] + sum over k of input[k] * panel[k][n], other[n])` for every row. With two parts, a
+/// second sum over other inputs and another panel goes on from the first.
 pub(crate) trait Rows {
+    /// Sums, one going on from the other: 1 or 2.
+    const PARTS: usize;
     /// The `K` inputs of a row, and of those behind it along `inner`.
-    fn inputs(&self, outer: usize, inner: usize) -> View<'_>;
+    fn inputs(&self, part: usize, outer: usize, inner: usize) -> View<'_>;
     /// What the sums of a row start from, and of those behind it; zero where there is nothing at all.
     fn start(&self, outer: usize, inner: usize) -> View<'_>;
     /// Where a row of results goes, and those behind it; and what else its results are made of.
@@ -77,43 +80,48 @@ impl View<'_> {
     }
 }
 
-/// Runs `outer` x `inner` rows against every panel. Panels are the outermost loop: a panel stays in L1 while all rows
-/// pass by.
+/// Runs `outer` x `inner` rows against every panel of one matrix, or of two with the same columns ([`Rows::PARTS`]).
+/// Panels are the outermost loop: a panel stays in L1 while all rows pass by.
 #[inline(always)]
 pub(crate) fn multiply<S: Simd, R: Rows>(
     s: S,
-    panels: &Panels,
+    matrices: [&Panels; 2],
     from_the_right: bool,
     grid: (usize, usize),
     rows: &mut R,
 ) {
-    let chains = chains(panels.rows(), panels.columns());
-    for panel in panels.panels(s, from_the_right) {
-        if panel.width < S::LANES {
-            multiply_panel(s.half(), panel, panels.columns(), chains, grid, rows);
+    let [first, second] = matrices;
+    let columns = first.columns();
+    let chains = matrices.map(|matrix| chains(matrix.rows(), columns));
+    for (first, second) in first.panels(s, from_the_right).zip(second.panels(s, from_the_right)) {
+        let panels = Parts { panels: [first, second], chains, columns };
+        if first.width < S::LANES {
+            multiply_panel(s.half(), panels, grid, rows);
         } else {
-            multiply_panel(s, panel, panels.columns(), chains, grid, rows);
+            multiply_panel(s, panels, grid, rows);
         }
     }
 }
 
-#[inline(always)]
-fn multiply_panel<S: Simd, R: Rows>(
-    s: S,
-    panel: Panel<'_>,
+/// The same columns of both matrices. With one part, the second is the first and is not looked at.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    panels: [Panel<'a>; 2],
+    /// Chains of each sum.
+    chains: [usize; 2],
+    /// Columns of the result.
     columns: usize,
-    chains: usize,
-    grid: (usize, usize),
-    rows: &mut R,
-) {
-    let vectors = panel.width / S::LANES;
-    let side_by_side = chains.min(2);
+}
+
+#[inline(always)]
+fn multiply_panel<S: Simd, R: Rows>(s: S, parts: Parts<'_>, grid: (usize, usize), rows: &mut R) {
+    let vectors = parts.panels[0].width / S::LANES;
+    let side_by_side = parts.chains[..R::PARTS].iter().fold(1, |most, chains| most.max(*chains)).min(2);
     for outer in 0..grid.0 {
         let mut done = 0;
         while done < grid.1 {
             let (height, inner) = next_tile(S::TILE_ROWS / side_by_side, done, grid.1);
-            let tile = Place { panel, columns, chains, rows, outer, inner, skip: done - inner };
-            call_tile(s, (side_by_side, height, vectors), tile);
+            call_tile(s, (side_by_side, height, vectors), Place { parts, rows, outer, inner, skip: done - inner });
             done = inner + height;
         }
     }
@@ -138,11 +146,7 @@ pub(crate) fn next_tile(tallest: usize, done: usize, rows: usize) -> (usize, usi
 
 /// Which tile, of which rows.
 struct Place<'a, R> {
-    panel: Panel<'a>,
-    /// Columns of the result.
-    columns: usize,
-    /// Chains of each sum.
-    chains: usize,
+    parts: Parts<'a>,
     rows: &'a mut R,
     outer: usize,
     /// The first row.
@@ -219,18 +223,22 @@ impl<R: Rows, const C: usize, const M: usize, const V: usize> Tile<'_, R, C, M, 
     /// `NARROW` if the panel may have fewer columns than lanes, which those of two vectors never have.
     #[inline(always)]
     fn multiply<S: Simd, const NARROW: bool>(self, s: S) {
-        let Place { panel, columns, chains, rows, outer, inner, skip } = self.0;
+        let Place { parts: Parts { panels, chains, columns }, rows, outer, inner, skip } = self.0;
+        let column = panels[0].first;
         let from = rows.start(outer, inner);
-        let mut start = [[s.splat(0.0); V]; M];
-        for (m, start) in start.iter_mut().enumerate() {
-            *start = from.load::<S, NARROW, V>(s, m, panel.first, columns);
+        let mut sums = [[s.splat(0.0); V]; M];
+        for (m, sums) in sums.iter_mut().enumerate() {
+            *sums = from.load::<S, NARROW, V>(s, m, column, columns);
         }
-        let sums = sum::<S, C, M, V>(s, panel.data, rows.inputs(outer, inner), chains, start);
+        for part in 0..R::PARTS {
+            let inputs = rows.inputs(part, outer, inner);
+            sums = sum::<S, C, M, V>(s, panels[part].data, inputs, chains[part], sums);
+        }
         let (to, other) = rows.output(outer, inner);
         // A loop that is not unrolled: what finishes the sums may be long.
         for (m, sums) in sums.iter().enumerate().skip(skip) {
-            let row = &mut to.data[m * to.stride..][panel.first..columns];
-            let other = other.load::<S, NARROW, V>(s, m, panel.first, columns);
+            let row = &mut to.data[m * to.stride..][column..columns];
+            let other = other.load::<S, NARROW, V>(s, m, column, columns);
             for ((row, sums), other) in row.chunks_mut(S::LANES).zip(sums).zip(other) {
                 let results = R::finish(s, *sums, other);
                 if NARROW { store_some(s, results, row) } else { s.store(results, row) }
@@ -249,15 +257,20 @@ fn sum<S: Simd, const C: usize, const M: usize, const V: usize>(
     start: [[S::F32; V]; M],
 ) -> [[S::F32; V]; M] {
     let zero = [[s.splat(0.0); V]; M];
-    if C == 1 {
-        return side_by_side::<S, 1, M, V>(s, panel, inputs, (0, 1), [start])[0];
+    let k = panel.len() / (V * S::LANES);
+    let mut x: [&[f32]; M] = [&[]; M];
+    for (m, x) in x.iter_mut().enumerate() {
+        *x = &inputs.data[m * inputs.stride..][..k];
     }
-    let [c0, c1] = side_by_side::<S, 2, M, V>(s, panel, inputs, (0, chains), [start, zero]);
+    if C == 1 || chains == 1 {
+        return side_by_side::<S, 1, M, V>(s, panel, &x, k, (0, 1), [start])[0];
+    }
+    let [c0, c1] = side_by_side::<S, 2, M, V>(s, panel, &x, k, (0, chains), [start, zero]);
     let first = add_tiles(s, &c0, &c1);
     if chains == 2 {
         return first;
     }
-    let [c2, c3] = side_by_side::<S, 2, M, V>(s, panel, inputs, (2, chains), [zero, zero]);
+    let [c2, c3] = side_by_side::<S, 2, M, V>(s, panel, &x, k, (2, chains), [zero, zero]);
     add_tiles(s, &first, &add_tiles(s, &c2, &c3))
 }
 
@@ -266,20 +279,20 @@ fn sum<S: Simd, const C: usize, const M: usize, const V: usize>(
 fn side_by_side<S: Simd, const C: usize, const M: usize, const V: usize>(
     s: S,
     panel: &[f32],
-    inputs: View<'_>,
+    rows: &[&[f32]; M],
+    k: usize,
     (first, chains): (usize, usize),
     mut sums: [[[S::F32; V]; M]; C],
 ) -> [[[S::F32; V]; M]; C] {
     let width = V * S::LANES;
-    let k = panel.len() / width;
     let len = chain_start(1, chains, k);
     let mut weights: [&[f32]; C] = [&[]; C];
     let mut x: [[&[f32]; M]; C] = [[&[]; M]; C];
     for c in 0..C {
         let begin = chain_start(first + c, chains, k);
         weights[c] = &panel[begin * width..][..len * width];
-        for (m, x) in x[c].iter_mut().enumerate() {
-            *x = &inputs.data[m * inputs.stride + begin..][..len];
+        for (x, row) in x[c].iter_mut().zip(rows) {
+            *x = &row[begin..][..len];
         }
     }
     add_terms::<S, C, M, V>(s, &weights, &x, len, &mut sums);
@@ -288,8 +301,8 @@ fn side_by_side<S: Simd, const C: usize, const M: usize, const V: usize>(
         let end = chain_start(first + c, chains, k) + len;
         if end < chain_start(first + c + 1, chains, k) {
             let mut x = [0.0; M];
-            for (m, x) in x.iter_mut().enumerate() {
-                *x = inputs.data[m * inputs.stride + end];
+            for (x, row) in x.iter_mut().zip(rows) {
+                *x = row[end];
             }
             add_term(s, &panel[end * width..], &x, sums);
         }
