@@ -117,12 +117,15 @@ struct Parts<'a> {
 fn multiply_panel<S: Simd, R: Rows>(s: S, parts: Parts<'_>, grid: (usize, usize), rows: &mut R) {
     let vectors = parts.panels[0].width / S::LANES;
     let side_by_side = parts.chains[..R::PARTS].iter().fold(1, |most, chains| most.max(*chains)).min(2);
+    let tallest = S::TILE_ROWS / side_by_side;
     for outer in 0..grid.0 {
         let mut done = 0;
         while done < grid.1 {
-            let (height, inner) = next_tile(S::TILE_ROWS / side_by_side, done, grid.1);
-            call_tile(s, (side_by_side, height, vectors), Place { parts, rows, outer, inner, skip: done - inner });
-            done = inner + height;
+            let (height, inner) = next_tile(tallest, done, grid.1);
+            let tiles = if height == tallest { (grid.1 - inner) / height } else { 1 };
+            let place = Place { parts, rows, outer, inner, skip: done - inner, tiles };
+            call_tile(s, (side_by_side, height, vectors), place);
+            done = inner + tiles * height;
         }
     }
 }
@@ -153,6 +156,8 @@ struct Place<'a, R> {
     inner: usize,
     /// Rows at its beginning that are done already.
     skip: usize,
+    /// How many tiles, one behind the other.
+    tiles: usize,
 }
 
 /// Calls the tile of a shape (chains side by side, rows, vectors) that [`multiply_panel`] can name.
@@ -223,26 +228,29 @@ impl<R: Rows, const C: usize, const M: usize, const V: usize> Tile<'_, R, C, M, 
     /// `NARROW` if the panel may have fewer columns than lanes, which those of two vectors never have.
     #[inline(always)]
     fn multiply<S: Simd, const NARROW: bool>(self, s: S) {
-        let Place { parts: Parts { panels, chains, columns }, rows, outer, inner, skip } = self.0;
+        let Place { parts: Parts { panels, chains, columns }, rows, outer, inner, mut skip, tiles } = self.0;
         let column = panels[0].first;
-        let from = rows.start(outer, inner);
-        let mut sums = [[s.splat(0.0); V]; M];
-        for (m, sums) in sums.iter_mut().enumerate() {
-            *sums = from.load::<S, NARROW, V>(s, m, column, columns);
-        }
-        for part in 0..R::PARTS {
-            let inputs = rows.inputs(part, outer, inner);
-            sums = sum::<S, C, M, V>(s, panels[part].data, inputs, chains[part], sums);
-        }
-        let (to, other) = rows.output(outer, inner);
-        // A loop that is not unrolled: what finishes the sums may be long.
-        for (m, sums) in sums.iter().enumerate().skip(skip) {
-            let row = &mut to.data[m * to.stride..][column..columns];
-            let other = other.load::<S, NARROW, V>(s, m, column, columns);
-            for ((row, sums), other) in row.chunks_mut(S::LANES).zip(sums).zip(other) {
-                let results = R::finish(s, *sums, other);
-                if NARROW { store_some(s, results, row) } else { s.store(results, row) }
+        for inner in (inner..).step_by(M).take(tiles) {
+            let from = rows.start(outer, inner);
+            let mut sums = [[s.splat(0.0); V]; M];
+            for (m, sums) in sums.iter_mut().enumerate() {
+                *sums = from.load::<S, NARROW, V>(s, m, column, columns);
             }
+            for part in 0..R::PARTS {
+                let inputs = rows.inputs(part, outer, inner);
+                sums = sum::<S, C, M, V>(s, panels[part].data, inputs, chains[part], sums);
+            }
+            let (to, other) = rows.output(outer, inner);
+            // A loop that is not unrolled: what finishes the sums may be long.
+            for (m, sums) in sums.iter().enumerate().skip(skip) {
+                let row = &mut to.data[m * to.stride..][column..columns];
+                let other = other.load::<S, NARROW, V>(s, m, column, columns);
+                for ((row, sums), other) in row.chunks_mut(S::LANES).zip(sums).zip(other) {
+                    let results = R::finish(s, *sums, other);
+                    if NARROW { store_some(s, results, row) } else { s.store(results, row) }
+                }
+            }
+            skip = 0;
         }
     }
 }
