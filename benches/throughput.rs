@@ -69,21 +69,34 @@ fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
 }
 
 fn main() {
-    // `cargo bench --bench throughput -- avx512` measures this level alone.
-    let only: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let levels = || Level::available().filter(|level| only.is_empty() || only.iter().any(|name| name == level.name()));
+    // `cargo bench --bench throughput -- avx512 64` measures this level and this size alone.
+    let arguments = || std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let sizes: Vec<usize> = arguments().filter_map(|argument| argument.parse().ok()).collect();
+    let names: Vec<String> = arguments().filter(|argument| argument.parse::<usize>().is_err()).collect();
+    let levels =
+        || Level::available().filter(|level| names.is_empty() || names.iter().any(|name| name == level.name()));
     println!("share of the peak on one thread, and speed-up on two\n");
     println!(
         "{:>8} {:>5} {:>12}{:>12}{:>12}{:>12}{:>16}",
         "level", "H", "forward", "training", "forward", "training", "peak, GFLOP/s"
     );
     for level in levels() {
-        square::<16>(level);
-        square::<32>(level);
-        square::<64>(level);
-        square::<128>(level);
-        square::<256>(level);
-        square::<512>(level);
+        let works: [(usize, fn(Level)); 6] = [
+            (16, square::<16>),
+            (32, square::<32>),
+            (64, square::<64>),
+            (128, square::<128>),
+            (256, square::<256>),
+            (512, square::<512>),
+        ];
+        for (size, work) in works {
+            if sizes.is_empty() || sizes.contains(&size) {
+                work(level);
+            }
+        }
+    }
+    if !sizes.is_empty() {
+        return;
     }
     println!("\nsizes off the grid, as a share of the rate of the next multiple of 16, one thread\n");
     println!("{:>8} {:>5} {:>5} {:>5} {:>12} {:>12}", "level", "H", "next", "B", "forward", "training");

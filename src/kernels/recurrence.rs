@@ -57,6 +57,18 @@ impl<'a> Strided<'a> {
         View { data: self.starting_at(sample, step), stride: self.sample_stride * self.width }
     }
 
+    /// Asks for the rows of all samples at a step, if there is one: the hardware does not foresee so many streams.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, s: S, samples: usize, step: Option<usize>) {
+        const LINE: usize = 64 / size_of::<f32>();
+        let Some(step) = step else { return };
+        for sample in 0..samples {
+            for line in self.row(sample, step).chunks(LINE) {
+                s.prefetch(line);
+            }
+        }
+    }
+
     /// The same rows from `step` on.
     #[inline(always)]
     pub(crate) fn starting_at_step(self, step: usize) -> Self {
@@ -320,6 +332,8 @@ impl Kernel for Backward<'_> {
             let d_final = if end == steps { self.d_final } else { Some(following) };
             for step in (start..end).rev() {
                 let slot = step - start;
+                self.d_output.prefetch(s, samples, step.checked_sub(2));
+                output.prefetch(s, samples, step.checked_sub(2));
                 let mut rows =
                     RecurrentBackward { output, d_output: self.d_output, d_final, d_sums, step, slot, slots, hidden };
                 if step + 1 == end {

@@ -40,6 +40,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// The token of [`Simd::Half`].
     fn half(self) -> Self::Half;
 
+    /// Asks for the cache line that the slice begins in, where the instruction set can.
+    fn prefetch(self, from: &[f32]);
     /// `x` in every lane.
     fn splat(self, x: f32) -> Self::F32;
     /// The first `LANES` elements. Panics if there are fewer.
