@@ -9,8 +9,8 @@ unless
   1. the AVX-512 trampolines of the recurrence are there and hold zmm multiply-adds, those of AVX2 ymm multiply-adds;
   2. no intrinsic (`_mm512_add_ps`, ...) and no lane operation (`<Avx512 as Simd>::add`) is left as a function;
   3. no function that knows the instruction set stands outside of a trampoline;
-  4. the trampolines call nothing but the register tiles of their own instruction set and functions without lanes: those
-     of `core` (most are panics), memcpy, and the like;
+  4. the trampolines call nothing but the register tiles of their own instruction set (those of AVX-512 also the tiles of
+     AVX2, for half vectors) and functions without lanes: those of `core` (most are panics), memcpy, and the like;
   5. from the step of a `Stream` nothing can be reached but trampolines and memory functions: no panic, no allocation, no
      system call.
 
@@ -27,7 +27,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = "x86_64-unknown-linux-gnu"
 
 # Kernels that must be found, at each level that has trampolines.
-KERNELS = ["recurrence::Forward", "recurrence::OneSample", "recurrence::Backward", "rnn_cell::Step<", "tile::InRows<"]
+KERNELS = ["recurrence::OneSample", "recurrence::Backward", "rnn_cell::Step<", "tile::Tile<",
+           "weight_gradient::block::Tile<"]
+# Functions that carry target features: `run` for whole kernels, `call` for register tiles.
+TRAMPOLINE = re.compile(r"::(?:run|call)::trampoline::<")
+TILE = re.compile(r"<elman::simd::\w+::\w+ as elman::simd::Simd>::call::trampoline::<elman::kernels::\S*Tile<")
 LEVELS = {"avx512::Avx512": "zmm", "avx2::Avx2": "ymm"}
 
 MANIFEST = f"""
@@ -155,34 +159,34 @@ def main():
     table = global_offset_table(binary, code)
     symbols = [line[19:] for line in output("nm", "-C", binary).splitlines()]
 
-    trampolines = [(name, body) for _, name, body in code if "::run::trampoline::<" in name]
+    trampolines = [(name, body) for _, name, body in code if TRAMPOLINE.search(name)]
     for level, register in LEVELS.items():
-        here = [(name, body) for name, body in trampolines if f"<elman::simd::{level}>::run::trampoline" in name]
+        here = [(name, body) for name, body in trampolines if name.startswith(f"<elman::simd::{level}")]
         if not here:
             problems.append(f"no trampoline of {level} is in the program: were they renamed, or inlined?")
             continue
         for kernel in KERNELS:
-            bodies = [body for name, body in here if kernel in name.partition("::run::trampoline::<")[2]]
+            bodies = [body for name, body in here if kernel in TRAMPOLINE.split(name, 1)[-1]]
             if not bodies:
                 problems.append(f"no trampoline of {level} for {kernel}: was the kernel renamed?")
-            for body in bodies:
-                count = sum(bool(re.match(rf"vfn?madd\d+ps .*%{register}", line)) for line in body)
-                print(f"{level:14} {kernel:22} {len(body):6} instructions, {count:4} {register} multiply-adds")
-                if count == 0:
-                    problems.append(f"{level} {kernel}: not one multiply-add on {register} registers")
+            counts = [sum(bool(re.match(rf"vfn?madd\d+ps .*%{register}", line)) for line in body) for body in bodies]
+            if bodies:
+                print(f"{level:14} {kernel:29} {len(bodies):3} functions, {min(counts):3} to {max(counts):3} {register} multiply-adds")
+            if 0 in counts:
+                problems.append(f"{level} {kernel}: not one multiply-add on {register} registers")
 
     for name in symbols:
         if re.search(r"core_arch::.*::_mm(256|512)?_", name):
             problems.append(f"an intrinsic is left as a function: {name}")
-        elif re.search(r" as elman::simd::Simd>::(?!call::<)", name):
+        elif re.search(r" as elman::simd::Simd>::(?!call::(?:<|trampoline))", name):
             problems.append(f"a lane operation is left as a function: {name}")
-        elif re.search(r"elman::simd::avx(2|512)::Avx", name) and "::run::trampoline::<" not in name:
+        elif re.search(r"elman::simd::avx(2|512)::Avx", name) and not TRAMPOLINE.search(name):
             problems.append(f"a function of an instruction set stands outside of a trampoline: {name}")
 
     for name, body in trampolines:
         for callee in callees(body, table):
-            instruction_set = name.partition("::run::trampoline::<")[0]
-            is_tile = callee.startswith(f"{instruction_set}::run::trampoline::<elman::kernels::tile::")
+            level = re.match(r"<elman::simd::(\w+::\w+)", name)[1]
+            is_tile = any(TILE.match(callee) and callee.startswith(f"<elman::simd::{own}") for own in {level, "avx2::Avx2"})
             if not MAY_CALL.match(callee) and not is_tile and callee != name:
                 problems.append(f"{name}\n    calls {callee}")
 

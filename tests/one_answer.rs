@@ -406,7 +406,7 @@ fn training() {
 /// terms and of outputs), each ascending, the first from `init`; then `(c0 + c1) + (c2 + c3)`.
 fn canonical<const N: usize>(weight: &[[f32; N]], x: &[f32], init: [f32; N]) -> [f32; N] {
     let k = x.len();
-    let chains = if k < 4 {
+    let chains = if k < 4 || N >= 128 {
         1
     } else if k < 8 || N > 32 {
         2

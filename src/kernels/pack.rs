@@ -1,37 +1,55 @@
 //! Weight panels for the tiles: packed once per call, read once per tile.
 
-use crate::simd::Simd;
 use alloc::vec::Vec;
 
-/// Columns of a full panel: the two vectors of a register tile.
-const fn full_width(lanes: usize) -> usize {
-    2 * lanes
+/// Columns of a panel: the two vectors of a register tile, or at the right end what remains, one vector or half of one
+/// where there are half-width vectors ([`Simd::Half`](crate::simd::Simd::Half)).
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    pub(crate) first: usize,
+    pub(crate) width: usize,
 }
 
-/// Columns of the narrowest panel: half a vector where there are half-width vectors ([`Simd::Half`]).
-const fn narrowest_width(lanes: usize) -> usize {
-    if lanes == 16 { 8 } else { lanes }
+/// How many panels `columns` columns make.
+#[inline(always)]
+pub(crate) const fn panel_count(lanes: usize, columns: usize) -> usize {
+    let rest = columns % (2 * lanes);
+    columns / (2 * lanes) + if rest == 0 { 0 } else { 1 + (rest > end_width(lanes, rest)) as usize }
 }
 
-/// Columns of the next panel where `left` columns remain: two vectors, one, or the narrowest one that holds the end.
-pub(crate) const fn panel_width(lanes: usize, left: usize) -> usize {
-    if left >= full_width(lanes) {
-        full_width(lanes)
-    } else if left > narrowest_width(lanes) {
-        lanes
-    } else {
-        narrowest_width(lanes)
+/// The columns of a panel, counted from the left.
+#[inline(always)]
+pub(crate) const fn span(lanes: usize, columns: usize, panel: usize) -> Span {
+    let whole = columns / (2 * lanes);
+    if panel < whole {
+        return Span { first: panel * 2 * lanes, width: 2 * lanes };
     }
+    let first = whole * 2 * lanes;
+    let width = end_width(lanes, columns - first);
+    if panel == whole {
+        return Span { first, width };
+    }
+    let first = first + width;
+    Span { first, width: end_width(lanes, columns - first) }
+}
+
+/// Columns of the next panel where fewer than two vectors remain.
+#[inline(always)]
+const fn end_width(lanes: usize, rest: usize) -> usize {
+    let half = if lanes == 16 { 8 } else { lanes };
+    if rest > half { lanes } else { half }
 }
 
 /// The columns of all panels together.
+#[inline(always)]
 pub(crate) const fn padded(lanes: usize, columns: usize) -> usize {
-    let whole = columns / full_width(lanes) * full_width(lanes);
-    let mut padded = whole;
-    while padded < columns {
-        padded += panel_width(lanes, columns - padded);
+    match panel_count(lanes, columns) {
+        0 => 0,
+        count => {
+            let Span { first, width } = span(lanes, columns, count - 1);
+            first + width
+        }
     }
-    padded
 }
 
 /// Storage that starts on a cache line, so that no vector load of a panel crosses one.
@@ -67,21 +85,20 @@ impl Scratch {
     }
 }
 
-/// A `K` x `N` matrix cut into panels ([`panel_width`]), each row after row, padded with zeros.
+/// A `K` x `N` matrix cut into panels ([`span`]), each row after row, padded with zeros.
 #[derive(Default, Debug)]
 pub(crate) struct Panels {
     data: Scratch,
     rows: usize,
     columns: usize,
-    padded_columns: usize,
+    lanes: usize,
 }
 
-/// One panel: `width` columns from `first` on.
+/// One panel.
 #[derive(Clone, Copy)]
 pub(crate) struct Panel<'a> {
     pub(crate) data: &'a [f32],
-    pub(crate) first: usize,
-    pub(crate) width: usize,
+    pub(crate) span: Span,
 }
 
 impl Panels {
@@ -109,18 +126,15 @@ impl Panels {
     }
 
     fn pack_with(&mut self, lanes: usize, rows: usize, columns: usize, mut fill: impl FnMut(&mut [f32], usize, usize)) {
-        let padded_columns = padded(lanes, columns);
-        *self = Panels { data: core::mem::take(&mut self.data), rows, columns, padded_columns };
-        let data = self.data.get(rows * padded_columns);
-        let mut first = 0;
-        while first < columns {
-            let width = panel_width(lanes, columns - first);
+        *self = Panels { data: core::mem::take(&mut self.data), rows, columns, lanes };
+        let data = self.data.get(rows * padded(lanes, columns));
+        for panel in 0..panel_count(lanes, columns) {
+            let Span { first, width } = span(lanes, columns, panel);
             let panel = &mut data[first * rows..(first + width) * rows];
             if first + width > columns {
                 panel.fill(0.0);
             }
             fill(panel, first, width);
-            first += width;
         }
     }
 
@@ -134,56 +148,17 @@ impl Panels {
         self.columns
     }
 
-    /// The panels from left to right, or from right to left.
+    /// How many panels there are.
     #[inline(always)]
-    pub(crate) fn panels<S: Simd>(&self, _: S, from_the_right: bool) -> PanelIter<'_> {
-        PanelIter {
-            panels: self,
-            data: self.data.as_slice(self.rows * self.padded_columns),
-            lanes: S::LANES,
-            edge: if from_the_right { self.padded_columns } else { 0 },
-            from_the_right,
-        }
+    pub(crate) fn count(&self) -> usize {
+        panel_count(self.lanes, self.columns)
     }
-}
 
-/// See [`Panels::panels`].
-pub(crate) struct PanelIter<'a> {
-    panels: &'a Panels,
-    data: &'a [f32],
-    lanes: usize,
-    /// Where the next panel begins, or ends if they come from the right.
-    edge: usize,
-    from_the_right: bool,
-}
-
-impl<'a> Iterator for PanelIter<'a> {
-    type Item = Panel<'a>;
-
+    /// A panel, counted from the left.
     #[inline(always)]
-    fn next(&mut self) -> Option<Panel<'a>> {
-        let Panels { rows, columns, .. } = *self.panels;
-        let (first, width);
-        if self.from_the_right {
-            if self.edge == 0 {
-                return None;
-            }
-            // What does not fill a panel is at the right end: a vector, and a narrow one behind it.
-            width = match self.edge % full_width(self.lanes) {
-                0 => full_width(self.lanes),
-                rest if rest.is_multiple_of(self.lanes) => self.lanes,
-                _ => narrowest_width(self.lanes),
-            };
-            first = self.edge - width;
-            self.edge = first;
-        } else {
-            if self.edge >= columns {
-                return None;
-            }
-            first = self.edge;
-            width = panel_width(self.lanes, columns - first);
-            self.edge = first + width;
-        }
-        Some(Panel { data: &self.data[first * rows..(first + width) * rows], first, width })
+    pub(crate) fn panel(&self, panel: usize) -> Panel<'_> {
+        let span = span(self.lanes, self.columns, panel);
+        let data = self.data.as_slice(self.rows * padded(self.lanes, self.columns));
+        Panel { data: &data[span.first * self.rows..][..span.width * self.rows], span }
     }
 }

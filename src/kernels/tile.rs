@@ -90,15 +90,16 @@ pub(crate) fn multiply<S: Simd, R: Rows>(
     grid: (usize, usize),
     rows: &mut R,
 ) {
-    let [first, second] = matrices;
-    let columns = first.columns();
+    let columns = matrices[0].columns();
     let chains = matrices.map(|matrix| chains(matrix.rows(), columns));
-    for (first, second) in first.panels(s, from_the_right).zip(second.panels(s, from_the_right)) {
-        let panels = Parts { panels: [first, second], chains, columns };
-        if first.width < S::LANES {
-            multiply_panel(s.half(), panels, grid, rows);
+    let count = matrices[0].count();
+    for i in 0..count {
+        let i = if from_the_right { count - 1 - i } else { i };
+        let parts = Parts { panels: [matrices[0].panel(i), matrices[1].panel(i)], chains, columns };
+        if parts.panels[0].span.width < S::LANES {
+            multiply_panel(s.half(), parts, grid, rows);
         } else {
-            multiply_panel(s, panels, grid, rows);
+            multiply_panel(s, parts, grid, rows);
         }
     }
 }
@@ -115,7 +116,7 @@ struct Parts<'a> {
 
 #[inline(always)]
 fn multiply_panel<S: Simd, R: Rows>(s: S, parts: Parts<'_>, grid: (usize, usize), rows: &mut R) {
-    let vectors = parts.panels[0].width / S::LANES;
+    let vectors = parts.panels[0].span.width / S::LANES;
     let side_by_side = parts.chains[..R::PARTS].iter().fold(1, |most, chains| most.max(*chains)).min(2);
     let tallest = S::TILE_ROWS / side_by_side;
     for outer in 0..grid.0 {
@@ -229,7 +230,7 @@ impl<R: Rows, const C: usize, const M: usize, const V: usize> Tile<'_, R, C, M, 
     #[inline(always)]
     fn multiply<S: Simd, const NARROW: bool>(self, s: S) {
         let Place { parts: Parts { panels, chains, columns }, rows, outer, inner, mut skip, tiles } = self.0;
-        let column = panels[0].first;
+        let column = panels[0].span.first;
         for inner in (inner..).step_by(M).take(tiles) {
             let from = rows.start(outer, inner);
             let mut sums = [[s.splat(0.0); V]; M];

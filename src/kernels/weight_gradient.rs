@@ -26,7 +26,7 @@ pub(crate) fn add_row<S: Simd>(s: S, d_output: &[f32], d_bias: &mut [f32]) {
 #[cfg(feature = "alloc")]
 mod block {
     use super::*;
-    use crate::kernels::pack::{padded, panel_width};
+    use crate::kernels::pack::{Panel, Span, padded, panel_count, span};
     use crate::kernels::tile::{add_term, next_tile};
     use crate::simd::Kernel;
 
@@ -66,11 +66,9 @@ mod block {
             for outer in 0..grid.0 {
                 for inner in 0..grid.1 {
                     let row = &d_output.row(outer, inner)[..columns];
-                    let mut first = 0;
-                    while first < columns {
-                        let width = panel_width(S::LANES, columns - first);
+                    for panel in 0..panel_count(S::LANES, columns) {
+                        let Span { first, width } = span(S::LANES, columns, panel);
                         copy_padded(s, &row[first..], &mut memory[first * rows + r * width..][..width]);
-                        first += width;
                     }
                     r += 1;
                 }
@@ -78,30 +76,23 @@ mod block {
             Self { panels: memory, grid, columns }
         }
 
-        /// The panels: first column, width, numbers.
         #[inline(always)]
-        fn panels<S: Simd>(&self, _: S) -> impl Iterator<Item = (usize, usize, &'a [f32])> {
+        fn panels<S: Simd>(&self, _: S) -> impl Iterator<Item = Panel<'a>> {
             let (panels, rows, columns) = (self.panels, self.grid.0 * self.grid.1, self.columns);
-            let mut next = 0;
-            core::iter::from_fn(move || {
-                let first = next;
-                if first >= columns {
-                    return None;
-                }
-                let width = panel_width(S::LANES, columns - first);
-                next = first + width;
-                Some((first, width, &panels[first * rows..][..rows * width]))
+            (0..panel_count(S::LANES, columns)).map(move |panel| {
+                let span = span(S::LANES, columns, panel);
+                Panel { data: &panels[span.first * rows..][..span.width * rows], span }
             })
         }
 
         /// `d_weight[k][n] += sum over the block of input[k] * d_output[n]`, `d_weight` being input-major.
         #[inline(always)]
         pub(crate) fn add_outer_products<S: Simd>(&self, s: S, input: &impl Source, d_weight: &mut [f32]) {
-            for (first, width, panel) in self.panels(s) {
-                if width < S::LANES {
-                    self.add_panel(s.half(), input, (first, width, panel), d_weight);
+            for panel in self.panels(s) {
+                if panel.span.width < S::LANES {
+                    self.add_panel(s.half(), input, panel, d_weight);
                 } else {
-                    self.add_panel(s, input, (first, width, panel), d_weight);
+                    self.add_panel(s, input, panel, d_weight);
                 }
             }
         }
@@ -111,7 +102,7 @@ mod block {
             &self,
             s: S,
             input: &I,
-            (first, width, panel): (usize, usize, &[f32]),
+            Panel { data, span: Span { first, width } }: Panel<'_>,
             d_weight: &mut [f32],
         ) {
             let Self { grid, columns, .. } = *self;
@@ -121,7 +112,7 @@ mod block {
                 let (height, begin) = next_tile(S::TILE_ROWS, done, inputs);
                 // From the first new row of the gradient to the end of the tile.
                 let d_weight = &mut d_weight[done * columns..(begin + height) * columns];
-                let place = Place { panel, grid, input, begin, d_weight, columns, first };
+                let place = Place { panel: data, grid, input, begin, d_weight, columns, first };
                 call_tile(s, (height, width / S::LANES), place);
                 done = begin + height;
             }
@@ -130,21 +121,21 @@ mod block {
         /// `d_bias[n] += sum over the block of d_output[n]`
         #[inline(always)]
         pub(crate) fn add_rows<S: Simd>(&self, s: S, d_bias: &mut [f32]) {
-            for (first, width, panel) in self.panels(s) {
-                if width < S::LANES {
-                    add_rows_of_panel(s.half(), width, panel, &mut d_bias[first..]);
+            for panel in self.panels(s) {
+                if panel.span.width < S::LANES {
+                    add_rows_of_panel(s.half(), panel, d_bias);
                 } else {
-                    add_rows_of_panel(s, width, panel, &mut d_bias[first..]);
+                    add_rows_of_panel(s, panel, d_bias);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn add_rows_of_panel<S: Simd>(s: S, width: usize, panel: &[f32], d_bias: &mut [f32]) {
-        for (v, to) in d_bias.chunks_mut(S::LANES).take(width / S::LANES).enumerate() {
+    fn add_rows_of_panel<S: Simd>(s: S, Panel { data, span: Span { first, width } }: Panel<'_>, d_bias: &mut [f32]) {
+        for (v, to) in d_bias[first..].chunks_mut(S::LANES).take(width / S::LANES).enumerate() {
             let mut sum = s.splat(0.0);
-            for row in panel.chunks_exact(width) {
+            for row in data.chunks_exact(width) {
                 sum = s.add(sum, s.load(&row[v * S::LANES..]));
             }
             store_some(s, s.add(load_some(s, to), sum), to);
@@ -172,7 +163,7 @@ mod block {
         first: usize,
     }
 
-    /// Calls the tile of a shape (inputs, vectors) that [`next_tile`] and [`panel_width`] can name.
+    /// Calls the tile of a shape (inputs, vectors) that [`next_tile`] and [`span`] can name.
     #[inline(always)]
     fn call_tile<S: Simd, I: Source>(s: S, shape: (usize, usize), place: Place<'_, I>) {
         macro_rules! call {
