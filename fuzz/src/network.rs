@@ -358,13 +358,20 @@ pub struct Case<N: Network> {
 
 impl<N: Network> Case<N> {
     pub fn draw(source: &mut Source<'_>) -> Self {
-        // Multiplications: mostly few, for the speed of the fuzzer; sometimes enough for the work to be shared by threads.
-        const LARGE: core::ops::Range<usize> = 500_000..2_000_000;
-        let small = source.choose(&[1_000, 4_000, 4_000, 16_000, 16_000, 160_000]);
-        let (steps, batch, large) = (1 + source.below(40), source.below(41), source.once_in(32));
-        let large = large && LARGE.contains(&(steps * batch * N::WORK));
+        // Multiplications: mostly few, for the speed of the fuzzer, sometimes as many as make a forward use two threads.
+        const LARGE: usize = 1_000_000;
+        let small = match source.byte() % 32 {
+            0 => 160_000,
+            1..6 => 16_000,
+            6..16 => 4_000,
+            _ => 1_000,
+        };
+        let (steps, batch) = (1 + source.below(40), source.below(41));
+        let large = source.once_in(32) && 40 * 40 * N::WORK >= LARGE;
         let (steps, batch) = if large {
-            (steps, batch)
+            // At least two groups of 16 samples.
+            let steps = steps.max(LARGE.div_ceil(40 * N::WORK));
+            (steps, batch.clamp(17, 40).max(LARGE.div_ceil(steps * N::WORK)))
         } else {
             let steps = steps.min((small / (2 * N::WORK)).max(1));
             (steps, batch.min((small / (steps * N::WORK)).max(2)))

@@ -74,14 +74,23 @@ impl<'a> Source<'a> {
 
     pub fn number(&mut self, kind: Kind) -> f32 {
         let bits = self.word();
+        let mut numbers = Numbers(u64::from(bits));
         let unit = (bits as i32 >> 8) as f32 / (1 << 23) as f32;
         match kind {
             Kind::Moderate(size) => unit * size,
-            Kind::Mixed => Values::Mixed.one(&mut Numbers(u64::from(bits))),
+            Kind::Mixed => Values::Mixed.one(&mut numbers),
             // An exponent of ones is that of NaN and infinity.
             Kind::Finite if !f32::from_bits(bits).is_finite() => f32::from_bits(bits & !(1 << 30)),
-            Kind::Spoiled(rarity) if Numbers(u64::from(bits)).below(1 << rarity) > 0 => unit,
-            Kind::Finite | Kind::Spoiled(_) | Kind::Bits => f32::from_bits(bits),
+            Kind::Finite => f32::from_bits(bits),
+            Kind::Spoiled(rarity) if numbers.below(1 << rarity) > 0 => unit,
+            // Of all bits hardly any are those of an infinity.
+            Kind::Spoiled(_) | Kind::Bits => match numbers.below(16) {
+                0 => f32::INFINITY,
+                1 => f32::NEG_INFINITY,
+                2 => f32::NAN,
+                3 => f32::MAX,
+                _ => f32::from_bits(bits),
+            },
         }
     }
 
