@@ -151,16 +151,10 @@ impl<'a, R> Sequences<'a, R> {
     /// The place in the caller's memory of the first row that is refused.
     #[cfg(feature = "alloc")]
     pub(crate) fn first_in_memory(&self, refused: impl Fn(&R) -> bool) -> Option<(usize, &'a R)> {
-        let mut all = (0..self.batch).flat_map(|sample| (0..self.steps).map(move |step| (sample, step)));
-        // Nothing is refused as a rule: the memory order is looked for only where something is.
-        all.any(|(sample, step)| refused(self.row(sample, step))).then_some(())?;
-        self.rows.iter().enumerate().find(|&(index, row)| {
-            let (sample, step) = match self.step_stride {
-                1 => (index / self.sample_stride.max(1), index % self.sample_stride.max(1)),
-                stride => (index % stride, index / stride),
-            };
-            sample < self.batch && step < self.steps && refused(row)
-        })
+        let all = (0..self.batch).flat_map(|sample| (0..self.steps).map(move |step| (sample, step)));
+        let places = all.filter(|&(sample, step)| refused(self.row(sample, step)));
+        let index = places.map(|(sample, step)| sample * self.sample_stride + step * self.step_stride).min()?;
+        Some((index, &self.rows[index]))
     }
 
     #[cfg(feature = "alloc")]

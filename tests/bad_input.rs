@@ -384,6 +384,21 @@ fn targets_out_of_range() {
     let error = CrossEntropy::sum().loss_into(logits, time_major, &mut d_logits).unwrap_err();
     assert_eq!(error, Error::TargetOutOfRange { target: 9, classes: 4, index: 2 });
 
+    // One sequence and one step are both at once, time-major and batch-first.
+    for (steps, batch) in [(6, 1), (1, 6)] {
+        for index in 0..6 {
+            let mut targets = [0usize; 6];
+            targets[index..].fill(7);
+            let error = Error::TargetOutOfRange { target: 7, classes: 4, index };
+            let logits = ordinary::<4>(1, 6);
+            let logits = Sequences::batch_first(&logits, steps, batch).unwrap();
+            for made in [Sequences::time_major, Sequences::batch_first] {
+                let targets = made(&targets, steps, batch).unwrap();
+                assert_eq!(CrossEntropy::sum().loss_into(logits, targets, &mut d_logits).unwrap_err(), error);
+            }
+        }
+    }
+
     for targets in [&[0usize, 1][..], &[0; 7]] {
         let error = CrossEntropy::sum().loss_into(Sequences::one(&ordinary::<4>(1, 6)), targets, &mut d_logits);
         let error = error.unwrap_err();

@@ -27,6 +27,18 @@
 //! The error of a state is the input error of the next step, on the way back too. Where the recurrent weights contract
 //! (sums of `|w|` up to 1), the bound grows linearly with time; where they do not, it may grow beyond any use, and the
 //! step-by-step comparison in `cell` is the sharp one. Where a value may overflow `f32`, the bound is infinite.
+//!
+//! # Cross-entropy
+//!
+//! With the largest logit `m`, the kernel computes `e_c = exp(z_c - m)` and `s = sum e_c`, then
+//! `loss = ln s - (z_t - m)` in `f64` and `d_c = e_c * (scale / s)`, with `scale` subtracted at the target.
+//!
+//! * `z_c - m` is off by `U |z_c - m|`, so `e_c` is off by that, relatively, and by what `exp` adds: one unit in the
+//!   last place, `2 U`. Where `e_c` would be below the normal numbers, all of it may be lost.
+//! * `s` is a sum of positive terms: their errors weighted, and `gamma(C)`; it is at least 1. The loss of a row is off by
+//!   the relative error of `s`; the sum of the losses is `f64`, rounded to `f32` once.
+//! * `d_c` is off by the relative errors of `e_c` and `s` and four roundings (`scale`, the quotient, the product, and at
+//!   the target the difference, whose terms are at most `scale`).
 
 use elman::reference::{self, Cell};
 use proptest::test_runner::TestCaseError;
@@ -300,6 +312,27 @@ pub fn layer_backward(
     let mut rows = Near::default();
     d_x.iter().for_each(|row| rows.extend(row));
     (rows, d_h)
+}
+
+/// The gradient of the cross-entropy of one row, `scale` times, with its errors, and the error of its loss.
+pub fn cross_entropy_row(logits: &[f64], target: usize, scale: f64) -> (Near, f64) {
+    let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exponentials: Vec<f64> = logits.iter().map(|z| (z - max).exp()).collect();
+    let error = |z: f64, e: f64| {
+        let relative = (U * (z - max).abs()).exp_m1() + 2.0 * U;
+        if e < 1.2e-38 { e + TINY } else { e * relative }
+    };
+    let errors: Vec<f64> = logits.iter().zip(&exponentials).map(|(z, e)| error(*z, *e)).collect();
+    let sum: f64 = exponentials.iter().sum();
+    let sum_error = (errors.iter().sum::<f64>() + gamma(logits.len()) * sum) / sum;
+    let value = reference::cross_entropy_backward(logits, target, scale);
+    let d_errors = exponentials.iter().zip(&errors).enumerate().map(|(class, (e, error))| {
+        let p_error = error / sum + e / sum * (sum_error + 8.0 * U);
+        let at_target = if class == target { 4.0 * U } else { 0.0 };
+        // A quotient that underflows (`scale / s` does not, `e_c` of many classes may) loses less than this.
+        scale * (p_error * (1.0 + 8.0 * U) + at_target) + TINY
+    });
+    (Near { error: d_errors.collect(), value }, sum_error * (1.0 + sum_error))
 }
 
 /// The bounds walk the reference's own steps: without errors they give its numbers.

@@ -1,44 +1,10 @@
 //! Cross-entropy on logits and its gradient.
-//!
-//! With the largest logit `m`, the kernel computes `e_c = exp(z_c - m)` and `s = sum e_c`, then
-//! `loss = ln s - (z_t - m)` in `f64` and `d_c = e_c * (scale / s)`, with `scale` subtracted at the target.
-//!
-//! * `z_c - m` is off by `U |z_c - m|`, so `e_c` is off by that, relatively, and by what `exp` adds: one unit in the
-//!   last place, `2 U`. Where `e_c` would be below the normal numbers, all of it may be lost.
-//! * `s` is a sum of positive terms: their errors weighted, and `gamma(C)`; it is at least 1. The loss of a row is off by
-//!   the relative error of `s`; the sum of the losses is `f64`, rounded to `f32` once.
-//! * `d_c` is off by the relative errors of `e_c` and `s` and four roundings (`scale`, the quotient, the product, and at
-//!   the target the difference, whose terms are at most `scale`).
 
-use crate::bounds::{Near, TINY, U, gamma};
+use crate::bounds::{Near, U, cross_entropy_row};
 use crate::support::*;
 use elman::reference::{self, Loss};
 use elman::{CrossEntropy, Reduction};
 use proptest::prelude::*;
-
-/// `d_c` of one row with its errors, and the error of its loss.
-fn row(logits: &[f64], target: usize, scale: f64) -> (Near, f64) {
-    let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let exponentials: Vec<f64> = logits.iter().map(|z| (z - max).exp()).collect();
-    let errors: Vec<f64> = logits
-        .iter()
-        .zip(&exponentials)
-        .map(|(z, e)| {
-            let relative = (U * (z - max).abs()).exp_m1() + 2.0 * U;
-            e * relative + if *e < 1.2e-38 { *e + TINY } else { 0.0 }
-        })
-        .collect();
-    let sum: f64 = exponentials.iter().sum();
-    let sum_error = (errors.iter().sum::<f64>() + gamma(logits.len()) * sum) / sum;
-    let value = reference::cross_entropy_backward(logits, target, scale);
-    let d_errors = exponentials.iter().zip(&errors).enumerate().map(|(class, (e, error))| {
-        let p_error = error / sum + e / sum * (sum_error + 8.0 * U);
-        let at_target = if class == target { 4.0 * U } else { 0.0 };
-        // A quotient that underflows (`scale / s` does not, `e_c` of many classes may) loses less than this.
-        scale * (p_error * (1.0 + 8.0 * U) + at_target) + TINY
-    });
-    (Near { error: d_errors.collect(), value }, sum_error * (1.0 + sum_error))
-}
 
 fn classes<const C: usize>() {
     // Up to 1e4 in size; 1e3 of the kinds' own values beside.
@@ -59,7 +25,7 @@ fn classes<const C: usize>() {
         let options = Loss { reduction: of_reference, ..Loss::default() };
         let (mut near_d, mut loss_error) = (Near::default(), 0.0);
         for (logits, target) in all_logits.chunks_exact(C).zip(&all_targets) {
-            let (d, error) = row(logits, *target, scale);
+            let (d, error) = cross_entropy_row(logits, *target, scale);
             near_d.extend(&d);
             loss_error += scale * error;
         }
