@@ -1,0 +1,384 @@
+#!/usr/bin/env python3
+"""PyTorch, JAX and onnxruntime for the table of peers. The program in src/ runs this and speaks with it as src/worker.rs
+says; a library that is not installed is left out.
+
+    python3 python_peers.py THREADS DIRECTORY
+
+The data are in DIRECTORY, as little-endian float32: sequences batch-first, weights [out][in].
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+THREADS, DIRECTORY = int(sys.argv[1]), Path(sys.argv[2])
+# Before JAX starts: its processor pool, and whether its matrix products are spread over it.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={'true' if THREADS > 1 else 'false'}"
+
+import numpy  # noqa: E402
+
+try:
+    import torch
+    from torch import nn
+except ImportError:
+    torch = None
+try:
+    import jax
+    from jax import numpy as jnp
+except ImportError:
+    jax = None
+try:
+    import onnx
+    import onnxruntime
+except ImportError:
+    onnxruntime = None
+
+STEPS, BATCH = 100, 64
+LETTERS, EMBEDDING, NEURONS, LEARNING_RATE = 65, 32, 128, 1e-3
+COMPARED_LOSSES, SINGLE_STEPS = 3, 1000
+
+
+class Data:
+    """The tensors of a work by name."""
+
+    def __init__(self, work, size):
+        self.work, self.size = work, size
+
+    def get(self, name, *shape):
+        return numpy.fromfile(DIRECTORY / f"{self.work}.{name}.f32", dtype="<f4").reshape(shape)
+
+    def layer(self, inputs, neurons, suffix=""):
+        shapes = {"weight_ih": (neurons, inputs), "weight_hh": (neurons, neurons), "bias_ih": (neurons,)}
+        shapes["bias_hh"] = (neurons,)
+        return {name: self.get(name + suffix, *shape) for name, shape in shapes.items()}
+
+    def rows(self, name):
+        return self.get(name, BATCH, STEPS, self.size)
+
+    def letters(self, name):
+        return self.get(name, BATCH, STEPS).astype("int64")
+
+
+def joined(*tensors):
+    """A result: all numbers one after the other."""
+    return numpy.concatenate([numpy.asarray(tensor, dtype="<f4").ravel() for tensor in tensors])
+
+
+# ---------------------------------------------------------------------------------------------------- PyTorch
+
+
+def torch_rnn(data):
+    """An nn.RNN on time-major sequences, which suit it best."""
+    rnn = nn.RNN(data.size, data.size)
+    torch_load(rnn, {f"{name}_l0": tensor for name, tensor in data.layer(data.size, data.size).items()})
+    return rnn
+
+
+def torch_load(module, tensors):
+    module.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
+
+
+def torch_time_major(rows):
+    return torch.from_numpy(rows).transpose(0, 1).contiguous()
+
+
+class TorchForward:
+    def __init__(self, data):
+        self.rnn, self.x = torch_rnn(data), torch_time_major(data.rows("x"))
+
+    @torch.inference_mode() if torch else lambda f: f
+    def run(self):
+        self.h, _ = self.rnn(self.x)
+
+    def result(self):
+        self.run()
+        return joined(self.h.transpose(0, 1))
+
+
+class TorchTraining:
+    def __init__(self, data):
+        self.rnn, self.x = torch_rnn(data), torch_time_major(data.rows("x")).requires_grad_()
+        self.h0 = torch.zeros(1, BATCH, data.size, requires_grad=True)
+        self.d_output = torch_time_major(data.rows("d_output"))
+
+    def run(self):
+        self.h, _ = self.rnn(self.x, self.h0)
+        inputs = [*self.rnn.parameters(), self.x, self.h0]
+        self.gradients = torch.autograd.grad(self.h, inputs, self.d_output)
+
+    def result(self):
+        self.run()
+        weight_ih, weight_hh, bias_ih, _, d_x, d_h0 = self.gradients
+        return joined(self.h.detach().transpose(0, 1), weight_ih, weight_hh, bias_ih, d_x.transpose(0, 1), d_h0)
+
+
+class TorchCharacter:
+    def __init__(self, data):
+        self.embedding = nn.Embedding(LETTERS, EMBEDDING)
+        torch_load(self.embedding, {"weight": data.get("embedding", LETTERS, EMBEDDING)})
+        self.rnn = nn.RNN(EMBEDDING, NEURONS, 2, batch_first=True)
+        lower, upper = data.layer(EMBEDDING, NEURONS), data.layer(NEURONS, NEURONS, "_1")
+        tensors = {f"{name}_l0": tensor for name, tensor in lower.items()}
+        torch_load(self.rnn, tensors | {f"{name}_l1": tensor for name, tensor in upper.items()})
+        self.linear = nn.Linear(NEURONS, LETTERS)
+        weight, bias = data.get("linear_weight", LETTERS, NEURONS), data.get("linear_bias", LETTERS)
+        torch_load(self.linear, {"weight": weight, "bias": bias})
+        parameters = [p for layer in (self.embedding, self.rnn, self.linear) for p in layer.parameters()]
+        self.adam = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
+        self.tokens, self.targets = (torch.from_numpy(data.letters(name)) for name in ("tokens", "targets"))
+
+    def run(self):
+        self.adam.zero_grad()
+        out, _ = self.rnn(self.embedding(self.tokens))
+        loss = nn.functional.cross_entropy(self.linear(out).flatten(0, 1), self.targets.flatten())
+        loss.backward()
+        self.adam.step()
+        self.loss = loss.item()
+
+    def result(self):
+        return losses(self)
+
+
+def losses(candidate):
+    found = []
+    for _ in range(COMPARED_LOSSES):
+        candidate.run()
+        found.append(candidate.loss)
+    return joined(found)
+
+
+class TorchStep:
+    def __init__(self, data):
+        self.cell = nn.RNNCell(data.size, data.size)
+        torch_load(self.cell, data.layer(data.size, data.size))
+        self.x, self.h = torch.from_numpy(data.get("x", 1, data.size)), torch.zeros(1, data.size)
+
+    @torch.inference_mode() if torch else lambda f: f
+    def run(self):
+        for _ in range(SINGLE_STEPS):
+            self.h = self.cell(self.x, self.h)
+
+    def result(self):
+        self.run()
+        return joined(self.h)
+
+
+# ---------------------------------------------------------------------------------------------------- JAX
+
+
+def jax_layer(layer, x, h0):
+    """Time-major: all inputs in one product, then the recurrence."""
+    projected = x @ layer["weight_ih"] + (layer["bias_ih"] + layer["bias_hh"])
+
+    def step(h, x):
+        h = jnp.tanh(x + h @ layer["weight_hh"])
+        return h, h
+
+    return jax.lax.scan(step, h0, projected)[1]
+
+
+def jax_weights(layer):
+    """Input-major."""
+    return {name: jnp.array(numpy.ascontiguousarray(tensor.T)) for name, tensor in layer.items()}
+
+
+def jax_time_major(rows):
+    return jnp.array(numpy.ascontiguousarray(rows.swapaxes(0, 1)))
+
+
+class JaxForward:
+    def __init__(self, data):
+        self.arguments = jax_weights(data.layer(data.size, data.size)), jax_time_major(data.rows("x"))
+        self.arguments += (jnp.zeros((BATCH, data.size)),)
+        self.function = jax.jit(jax_layer)
+
+    def run(self):
+        self.h = self.function(*self.arguments).block_until_ready()
+
+    def result(self):
+        self.run()
+        return joined(self.h.swapaxes(0, 1))
+
+
+class JaxTraining(JaxForward):
+    def __init__(self, data):
+        super().__init__(data)
+        self.arguments += (jax_time_major(data.rows("d_output")),)
+
+        def function(layer, x, h0, d_output):
+            h, backward = jax.vjp(jax_layer, layer, x, h0)
+            return h, *backward(d_output)
+
+        self.function = jax.jit(function)
+
+    def run(self):
+        self.all = jax.block_until_ready(self.function(*self.arguments))
+
+    def result(self):
+        self.run()
+        h, layer, d_x, d_h0 = self.all
+        weights = layer["weight_ih"].T, layer["weight_hh"].T, layer["bias_ih"]
+        return joined(h.swapaxes(0, 1), *weights, d_x.swapaxes(0, 1), d_h0)
+
+
+class JaxCharacter:
+    def __init__(self, data):
+        model = {"embedding": jnp.array(data.get("embedding", LETTERS, EMBEDDING))}
+        model["lower"] = jax_weights(data.layer(EMBEDDING, NEURONS))
+        model["upper"] = jax_weights(data.layer(NEURONS, NEURONS, "_1"))
+        model["weight"] = jnp.array(data.get("linear_weight", LETTERS, NEURONS).T)
+        model["bias"] = jnp.array(data.get("linear_bias", LETTERS))
+        zeros = jax.tree.map(jnp.zeros_like, model)
+        self.state = model, zeros, jax.tree.map(jnp.zeros_like, model), jnp.float32(0)
+        tokens, targets = (jnp.array(data.letters(name).T) for name in ("tokens", "targets"))
+        h0 = jnp.zeros((BATCH, NEURONS))
+
+        def loss(model):
+            lower = jax_layer(model["lower"], model["embedding"][tokens], h0)
+            logits = jax_layer(model["upper"], lower, h0) @ model["weight"] + model["bias"]
+            chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), targets[..., None], -1)
+            return -chosen.mean()
+
+        def train(model, first, second, steps):
+            value, gradients = jax.value_and_grad(loss)(model)
+            steps += 1
+            first = jax.tree.map(lambda m, g: m + (g - m) * 0.1, first, gradients)
+            second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
+            correction = jnp.sqrt(1 - 0.999**steps)
+            rate = LEARNING_RATE / (1 - 0.9**steps)
+            move = lambda p, m, v: p - rate * m / (jnp.sqrt(v) / correction + 1e-8)  # noqa: E731
+            return value, (jax.tree.map(move, model, first, second), first, second, steps)
+
+        self.train = jax.jit(train, donate_argnums=(0, 1, 2, 3))
+
+    def run(self):
+        loss, self.state = jax.block_until_ready(self.train(*self.state))
+        self.loss = float(loss)
+
+    def result(self):
+        return losses(self)
+
+
+# ---------------------------------------------------------------------------------------------------- onnxruntime
+
+
+def onnx_session(data, batch, steps, initial_h):
+    """One RNN node, time-major (it supports no other layout)."""
+    layer = data.layer(data.size, data.size)
+    biases = numpy.concatenate([layer["bias_ih"], layer["bias_hh"]])
+    weights = {"W": layer["weight_ih"], "R": layer["weight_hh"], "B": biases}
+    inputs = ["x", "W", "R", "B", "", "h0"] if initial_h else ["x", "W", "R", "B"]
+    outputs = ["", "h"] if initial_h else ["h"]
+    node = onnx.helper.make_node("RNN", inputs, outputs, hidden_size=data.size)
+    value = lambda name, *shape: onnx.helper.make_tensor_value_info(name, 1, shape)  # noqa: E731
+    state = 1, batch, data.size
+    graph = onnx.helper.make_graph(
+        [node],
+        "rnn",
+        [value("x", steps, batch, data.size)] + ([value("h0", *state)] if initial_h else []),
+        [value("h", *state) if initial_h else value("h", steps, *state)],
+        [onnx.numpy_helper.from_array(tensor[None], name) for name, tensor in weights.items()],
+    )
+    opset = [onnx.helper.make_opsetid("", 14)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+class OnnxForward:
+    def __init__(self, data):
+        self.session = onnx_session(data, BATCH, STEPS, initial_h=False)
+        self.inputs = {"x": numpy.ascontiguousarray(data.rows("x").swapaxes(0, 1))}
+
+    def run(self):
+        (self.h,) = self.session.run(None, self.inputs)
+
+    def result(self):
+        self.run()
+        return joined(self.h[:, 0].swapaxes(0, 1))
+
+
+class OnnxStep:
+    def __init__(self, data):
+        self.session = onnx_session(data, 1, 1, initial_h=True)
+        self.x, self.h = data.get("x", 1, 1, data.size), numpy.zeros((1, 1, data.size), dtype="float32")
+
+    def run(self):
+        for _ in range(SINGLE_STEPS):
+            (self.h,) = self.session.run(None, {"x": self.x, "h0": self.h})
+
+    def result(self):
+        self.run()
+        return joined(self.h)
+
+
+# ---------------------------------------------------------------------------------------------------- the talk
+
+
+def candidates(kind):
+    """The libraries that do a kind of work, with their classes."""
+    torch_classes = {"forward": TorchForward, "training": TorchTraining, "character": TorchCharacter, "step": TorchStep}
+    jax_classes = {"forward": JaxForward, "training": JaxTraining, "character": JaxCharacter}
+    onnx_classes = {"forward": OnnxForward, "step": OnnxStep}
+    libraries = [("PyTorch", torch, torch_classes), ("JAX", jax, jax_classes)]
+    libraries.append(("onnxruntime", onnxruntime, onnx_classes))
+    return [(name, classes[kind]) for name, library, classes in libraries if library and kind in classes]
+
+
+def open_work(work):
+    kind, size = work.split("-")
+    made = {}
+    for name, make in candidates(kind):
+        try:
+            made[name] = make(Data(work, int(size)))
+            say("candidate", name)
+        except Exception as error:  # noqa: BLE001 whatever it is, the others go on
+            say("failed", name, error)
+    say("end")
+    return made
+
+
+def shortest(candidate, milliseconds):
+    """The shortest of the runs in some time, at least one, in seconds."""
+    start = time.perf_counter()
+    best = float("inf")
+    while best == float("inf") or time.perf_counter() - start < milliseconds / 1e3:
+        run_start = time.perf_counter()
+        candidate.run()
+        best = min(best, time.perf_counter() - run_start)
+    return best
+
+
+def say(*fields):
+    print("\t".join(" ".join(str(field).split()) for field in fields), flush=True)
+
+
+def answer(made, action, name, *rest):
+    try:
+        if action == "result":
+            made[name].result().tofile(DIRECTORY / f"result-{os.getpid()}.f32")
+            say("done")
+        else:
+            say("seconds", shortest(made[name], int(rest[0])))
+    except Exception as error:  # noqa: BLE001 it is the answer
+        say("failed", name, error)
+
+
+def main():
+    if torch:
+        torch.set_num_threads(THREADS)
+    made = {}
+    for line in sys.stdin:
+        action, *rest = line.rstrip("\n").split("\t")
+        if action == "open":
+            made.clear()
+            made = open_work(*rest)
+        else:
+            answer(made, action, *rest)
+
+
+if __name__ == "__main__":
+    main()

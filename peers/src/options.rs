@@ -1,0 +1,92 @@
+//! The command line.
+
+use crate::work::Kind;
+use lexopt::prelude::*;
+use std::path::PathBuf;
+use std::process::exit;
+
+const USAGE: &str = "Measures elman and its peers on the same work and prints one table.
+
+Options:
+  --only KIND       forward, training, character or step; may be given again for a second kind
+  --threads N       only with N threads (default: with 1, then with all that the machine has)
+  --python PROGRAM  adds PyTorch, JAX and onnxruntime, as far as this Python has them
+  --quick           fewer sizes and rounds: half a minute, rough figures
+  --markdown        prints tables for a README
+  --help            this text
+
+ELMAN_LEVEL=avx2 in the environment forces an instruction set on elman.";
+
+pub struct Options {
+    pub kinds: Vec<Kind>,
+    pub threads: Vec<usize>,
+    pub python: Option<PathBuf>,
+    pub quick: bool,
+    pub markdown: bool,
+}
+
+impl Options {
+    /// The options of the command line. If they are wrong, says so and ends the program with exit code 2.
+    pub fn from_args() -> Self {
+        Self::parse().unwrap_or_else(|error| refuse(&error))
+    }
+
+    fn parse() -> Result<Self, String> {
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut options = Self { kinds: vec![], threads: vec![], python: None, quick: false, markdown: false };
+        let mut args = lexopt::Parser::from_env();
+        while let Some(arg) = args.next().map_err(|error| error.to_string())? {
+            match arg {
+                Long("only") => options.kinds.push(only(&mut args)?),
+                Long("threads") => options.threads = vec![thread_count(&mut args, all)?],
+                Long("python") => options.python = Some(program(&mut args)?),
+                Long("quick") => options.quick = true,
+                Long("markdown") => options.markdown = true,
+                Long("help") => {
+                    println!("{USAGE}");
+                    exit(0)
+                }
+                _ => return Err(arg.unexpected().to_string()),
+            }
+        }
+        if options.kinds.is_empty() {
+            options.kinds.extend(Kind::ALL);
+        }
+        if options.threads.is_empty() {
+            options.threads = if all > 1 { vec![1, all] } else { vec![1] };
+        }
+        elman::Level::from_environment().map_err(|error| format!("environment variable ELMAN_LEVEL: {error}"))?;
+        Ok(options)
+    }
+}
+
+fn only(args: &mut lexopt::Parser) -> Result<Kind, String> {
+    let value = args.value().map_err(|error| error.to_string())?;
+    value.to_string_lossy().parse().map_err(|error| format!("--only: {error}"))
+}
+
+fn thread_count(args: &mut lexopt::Parser, all: usize) -> Result<usize, String> {
+    let value = args.value().map_err(|error| error.to_string())?;
+    let value = value.to_string_lossy();
+    match value.parse() {
+        Ok(threads) if (1..=all).contains(&threads) => Ok(threads),
+        _ => Err(format!("--threads must be a whole number from 1 to {all}, not `{value}`")),
+    }
+}
+
+fn program(args: &mut lexopt::Parser) -> Result<PathBuf, String> {
+    let program = PathBuf::from(args.value().map_err(|error| error.to_string())?);
+    let answer = std::process::Command::new(&program).arg("--version").output();
+    match answer {
+        Ok(answer) if answer.status.success() => Ok(program),
+        Ok(_) => Err(format!("--python: `{}` is not a Python", program.display())),
+        Err(error) => Err(format!("--python: `{}`: {error}", program.display())),
+    }
+}
+
+fn refuse(error: &str) -> ! {
+    // Whatever the user typed, the message is one line.
+    let error = error.replace(char::is_control, "?");
+    eprintln!("error: {error} (--help lists the options)");
+    exit(2)
+}

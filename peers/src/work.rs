@@ -1,0 +1,223 @@
+//! What is compared: the pieces of work, and the random data that every candidate gets.
+
+use elman::Generator;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// Steps of every sequence.
+pub const STEPS: usize = 100;
+/// Sequences in a batch.
+pub const BATCH: usize = 64;
+/// Letters, numbers for each letter, and neurons of the character model.
+pub const LETTERS: usize = 65;
+pub const EMBEDDING: usize = 32;
+pub const NEURONS: usize = 128;
+/// Adam's learning rate for the character model.
+pub const LEARNING_RATE: f64 = 1e-3;
+/// Training steps of the character model whose losses are compared.
+pub const COMPARED_LOSSES: usize = 3;
+/// Single steps in one run, all with the same input, the first one from a zero state.
+pub const SINGLE_STEPS: usize = 1000;
+
+/// A kind of work: a section of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Forward,
+    Training,
+    Character,
+    Step,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 4] = [Kind::Forward, Kind::Training, Kind::Character, Kind::Step];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Forward => "forward",
+            Kind::Training => "training",
+            Kind::Character => "character",
+            Kind::Step => "step",
+        }
+    }
+
+    /// The works of this kind, one for each column of its section.
+    pub fn works(self, quick: bool) -> Vec<Work> {
+        let sizes: &[usize] = match (self, quick) {
+            (Kind::Forward | Kind::Training, false) => &[32, 64, 128, 256, 512],
+            (Kind::Forward | Kind::Training, true) => &[32, 128],
+            (Kind::Character, _) => &[NEURONS],
+            (Kind::Step, false) => &[16, 32, 64, 128],
+            (Kind::Step, true) => &[32],
+        };
+        sizes.iter().map(|&size| Work { kind: self, size }).collect()
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+        kind.ok_or_else(|| format!("`{name}` is not forward, training, character or step"))
+    }
+}
+
+/// One piece of work: a kind, and the number of inputs and of neurons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    pub kind: Kind,
+    pub size: usize,
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.kind.name(), self.size)
+    }
+}
+
+impl FromStr for Work {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let (kind, size) = name.split_once('-').ok_or_else(|| format!("`{name}` is not a work"))?;
+        Ok(Work { kind: kind.parse()?, size: size.parse().map_err(|_| format!("`{name}` has no size"))? })
+    }
+}
+
+impl Work {
+    /// Floating-point operations of the matrix products of one run; nothing else is counted.
+    pub fn operations(self) -> f64 {
+        let layer = |inputs: usize, outputs: usize| (2 * STEPS * BATCH * inputs * outputs) as f64;
+        match self.kind {
+            Kind::Forward => layer(2 * self.size, self.size),
+            // Each product of the forward has two in the backward: the gradients of its two factors.
+            Kind::Training => 3.0 * layer(2 * self.size, self.size),
+            Kind::Character => {
+                let first = layer(EMBEDDING + NEURONS, NEURONS);
+                3.0 * (first + layer(2 * NEURONS, NEURONS) + layer(NEURONS, LETTERS))
+            }
+            Kind::Step => (SINGLE_STEPS * 2 * 2 * self.size * self.size) as f64,
+        }
+    }
+
+    /// The terms of the longest sum that a result of this work holds.
+    pub fn longest_sum(self) -> usize {
+        let preactivation = 2 * self.size + 2;
+        match self.kind {
+            Kind::Forward | Kind::Step => preactivation,
+            Kind::Training | Kind::Character => preactivation.max(STEPS * BATCH),
+        }
+    }
+
+    /// The tensors of a result, in order, with their lengths. Sequences are batch-first, weights are `[out][in]`.
+    pub fn results(self) -> Vec<(&'static str, usize)> {
+        let (h, rows) = (self.size, STEPS * BATCH);
+        match self.kind {
+            Kind::Forward => vec![("h", rows * h)],
+            Kind::Training => vec![
+                ("h", rows * h),
+                ("gradient of weight_ih", h * h),
+                ("gradient of weight_hh", h * h),
+                ("gradient of the biases", h),
+                ("gradient of x", rows * h),
+                ("gradient of h0", BATCH * h),
+            ],
+            Kind::Character => vec![("losses", COMPARED_LOSSES)],
+            Kind::Step => vec![("h", h)],
+        }
+    }
+
+    /// The random data of this work, always the same.
+    pub fn data(self) -> Data {
+        let mut generator = Generator::seed(1990);
+        let mut data = Data::default();
+        match self.kind {
+            Kind::Character => {
+                data.fill(&mut generator, "embedding", LETTERS * EMBEDDING, 1.0);
+                data.fill_layer(&mut generator, ["weight_ih", "weight_hh", "bias_ih", "bias_hh"], EMBEDDING, NEURONS);
+                data.fill_layer(
+                    &mut generator,
+                    ["weight_ih_1", "weight_hh_1", "bias_ih_1", "bias_hh_1"],
+                    NEURONS,
+                    NEURONS,
+                );
+                let bound = 1.0 / (NEURONS as f32).sqrt();
+                data.fill(&mut generator, "linear_weight", LETTERS * NEURONS, bound);
+                data.fill(&mut generator, "linear_bias", LETTERS, bound);
+                data.fill_letters(&mut generator, "tokens");
+                data.fill_letters(&mut generator, "targets");
+            }
+            kind => {
+                let rows = if kind == Kind::Step { 1 } else { STEPS * BATCH };
+                data.fill_layer(&mut generator, ["weight_ih", "weight_hh", "bias_ih", "bias_hh"], self.size, self.size);
+                data.fill(&mut generator, "x", rows * self.size, 1.0);
+                if kind == Kind::Training {
+                    data.fill(&mut generator, "d_output", rows * self.size, 1.0);
+                }
+            }
+        }
+        data
+    }
+}
+
+/// Named tensors. Sequences are batch-first, weights are PyTorch's `[out][in]`; each candidate puts them into the layout
+/// that suits it best, outside of what is measured.
+#[derive(Clone, Debug, Default)]
+pub struct Data {
+    pub tensors: BTreeMap<&'static str, Vec<f32>>,
+}
+
+impl Data {
+    pub fn get(&self, name: &str) -> &[f32] {
+        self.tensors.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The tokens or the targets of the character model.
+    pub fn letters(&self, name: &str) -> Vec<usize> {
+        self.get(name).iter().map(|&letter| letter as usize).collect()
+    }
+
+    /// The two biases of a layer as one, for those who keep one.
+    pub fn bias(&self) -> Vec<f32> {
+        self.get("bias_ih").iter().zip(self.get("bias_hh")).map(|(a, b)| a + b).collect()
+    }
+
+    fn fill(&mut self, generator: &mut Generator, name: &'static str, len: usize, bound: f32) {
+        let mut values = vec![0.0; len];
+        generator.fill_uniform(&mut values, -bound, bound);
+        self.tensors.insert(name, values);
+    }
+
+    fn fill_layer(&mut self, generator: &mut Generator, names: [&'static str; 4], inputs: usize, outputs: usize) {
+        let lengths = [outputs * inputs, outputs * outputs, outputs, outputs];
+        for (name, len) in names.into_iter().zip(lengths) {
+            self.fill(generator, name, len, 1.0 / (outputs as f32).sqrt());
+        }
+    }
+
+    fn fill_letters(&mut self, generator: &mut Generator, name: &'static str) {
+        let letters = (0..STEPS * BATCH).map(|_| (generator.random_u32() as usize % LETTERS) as f32).collect();
+        self.tensors.insert(name, letters);
+    }
+}
+
+/// The transpose of a row-major matrix.
+pub fn transposed(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| (0..rows).map(move |row| matrix[row * columns + column])).collect()
+}
+
+/// `[BATCH][STEPS][len]` as `[STEPS][BATCH][len]`.
+pub fn time_major<T: Copy>(batch_first: &[T], len: usize) -> Vec<T> {
+    swap_axes(batch_first, BATCH, STEPS, len)
+}
+
+/// `[STEPS][BATCH][len]` as `[BATCH][STEPS][len]`.
+pub fn batch_first<T: Copy>(time_major: &[T], len: usize) -> Vec<T> {
+    swap_axes(time_major, STEPS, BATCH, len)
+}
+
+fn swap_axes<T: Copy>(values: &[T], outer: usize, inner: usize, len: usize) -> Vec<T> {
+    let rows = (0..inner).flat_map(|i| (0..outer).map(move |o| (o * inner + i) * len));
+    rows.flat_map(|start| values[start..start + len].iter().copied()).collect()
+}
