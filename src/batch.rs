@@ -62,13 +62,21 @@ fn run_tree<D: Divide>(work: D, share: usize) {
         return work.run();
     }
     let (first, second) = work.split(pieces.div_ceil(share) / 2 * share);
+    join(true, || run_tree(first, share), || run_tree(second, share));
+}
+
+/// Does both, on two threads where there are some and it is wanted.
+pub(crate) fn join<A: Send, B: Send>(
+    on_threads: bool,
+    first: impl FnOnce() -> A + Send,
+    second: impl FnOnce() -> B + Send,
+) -> (A, B) {
     #[cfg(feature = "rayon")]
-    rayon::join(|| run_tree(first, share), || run_tree(second, share));
-    #[cfg(not(feature = "rayon"))]
-    {
-        run_tree(first, share);
-        run_tree(second, share);
+    if on_threads {
+        return rayon::join(first, second);
     }
+    let _ = on_threads;
+    (first(), second())
 }
 
 /// Where the gradients of consecutive groups go: those of group 0 to the caller, the others to memory of the layer.

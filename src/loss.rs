@@ -1,5 +1,7 @@
 //! The loss: softmax cross-entropy on logits.
 
+#[cfg(feature = "alloc")]
+use crate::batch;
 use crate::kernels::softmax;
 #[cfg(feature = "alloc")]
 use crate::sequences::{Sequences, SequencesBuf};
@@ -135,7 +137,9 @@ impl CrossEntropy {
             scale: scale as f32,
             d_logits: d_logits.rows_mut().as_flattened_mut(),
         };
-        let sum = softmax.at(self.level);
+        // An exponential takes about as long as twenty multiplications.
+        let on_threads = batch::threads(20 * rows * C) > 1;
+        let sum = softmax.sum(self.level, on_threads);
         Ok((sum * scale) as f32)
     }
 }

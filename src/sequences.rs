@@ -131,6 +131,13 @@ impl<'a, R> Sequences<'a, R> {
         Self { rows, steps: len, ..*self }
     }
 
+    /// The sequences of the first `samples` samples, and the others.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn split_samples(self, samples: usize) -> (Self, Self) {
+        let second = self.rows.get(samples * self.sample_stride..).unwrap_or_default();
+        (Self { batch: samples, ..self }, Self { rows: second, batch: self.batch - samples, ..self })
+    }
+
     /// The last row of every sample, in order.
     pub fn last_rows(&self) -> impl Iterator<Item = &'a R> + '_ {
         (0..if self.steps == 0 { 0 } else { self.batch }).map(|sample| self.row(sample, self.steps - 1))

@@ -5,6 +5,8 @@ use super::exp::exp;
 use super::recurrence::Strided;
 use crate::Level;
 #[cfg(feature = "alloc")]
+use crate::batch::{self, SAMPLES_PER_GROUP};
+#[cfg(feature = "alloc")]
 use crate::sequences::Sequences;
 use crate::simd::{Kernel, Simd, load_some, store_some};
 
@@ -26,8 +28,31 @@ pub(crate) struct SoftmaxCrossEntropy<'a> {
 #[cfg(feature = "alloc")]
 impl SoftmaxCrossEntropy<'_> {
     #[inline(never)]
-    pub(crate) fn at(self, level: Level) -> f64 {
+    fn at(self, level: Level) -> f64 {
         level.run(self)
+    }
+
+    /// The sum of the losses, of groups of samples that are added in pairs: an order that the number of threads does not
+    /// change.
+    pub(crate) fn sum(self, level: Level, on_threads: bool) -> f64 {
+        let samples = self.targets.batch();
+        if samples <= SAMPLES_PER_GROUP {
+            return self.at(level);
+        }
+        let (first, second) = self.split(samples.div_ceil(SAMPLES_PER_GROUP) / 2 * SAMPLES_PER_GROUP);
+        let (first, second) =
+            batch::join(on_threads, || first.sum(level, on_threads), || second.sum(level, on_threads));
+        first + second
+    }
+
+    fn split(self, samples: usize) -> (Self, Self) {
+        let Self { logits, targets, scale, d_logits } = self;
+        let (first, second) = d_logits.split_at_mut(samples * targets.steps() * logits.width);
+        let (first_targets, second_targets) = targets.split_samples(samples);
+        (
+            Self { logits, targets: first_targets, scale, d_logits: first },
+            Self { logits: logits.starting_at_sample(samples), targets: second_targets, scale, d_logits: second },
+        )
     }
 }
 
@@ -72,7 +97,7 @@ impl Kernel for Row<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f64 {
         let Self { logits, target, scale, d_logits } = self;
-        let largest = largest(logits);
+        let largest = largest(s, logits);
         let sum = exponentials(s, logits, largest, d_logits);
         let factor = s.splat(scale / sum);
         for chunk in d_logits.chunks_mut(S::LANES) {
@@ -83,10 +108,21 @@ impl Kernel for Row<'_> {
     }
 }
 
-/// The largest element; NaN if there is one.
+/// The largest element that is not NaN. One that is makes its own exponential NaN, and with it the sum and all results.
 #[inline(always)]
-fn largest(row: &[f32]) -> f32 {
-    row.iter().fold(f32::NEG_INFINITY, |largest, x| if *x > largest || x.is_nan() { *x } else { largest })
+fn largest<S: Simd>(s: S, row: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; PARTIAL_SUMS];
+    let mut rest = row;
+    if row.len() >= S::LANES {
+        let mut largest = s.splat(f32::NEG_INFINITY);
+        for chunk in row.chunks_exact(S::LANES) {
+            // What is not NaN goes second: the maximum gives it back where the other one is NaN.
+            largest = s.max(s.load(chunk), largest);
+        }
+        s.store(largest, &mut lanes);
+        rest = &row[row.len() / S::LANES * S::LANES..];
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |largest, x| if *x > largest { *x } else { largest })
 }
 
 /// `out = exp(row - largest)`; returns the sum, taken in [`PARTIAL_SUMS`] interleaved parts that are then halved.
