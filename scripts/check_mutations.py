@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Breaks the kernels one way at a time and shows that the test suite notices.
+
+Each mutation below is a place in the sources and what stands there instead: a sign swapped, a tail dropped, a bias
+skipped, a sum in another order, a step forgotten. The script copies the crate, applies one mutation, and runs the test
+crates of SUITE one after the other until one fails. A mutation that all of them pass is a hole in the tests: it is listed,
+and the exit code is 1. A mutation whose place is no longer found exactly once is an error: the list goes with the code.
+
+    python3 scripts/check_mutations.py            # all of them: about an hour on two cores
+    python3 scripts/check_mutations.py tanh tile  # those whose file or description has one of the words
+
+Not part of .ci/run. Compiled with little optimization, which the answers do not depend on.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+WORK = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "mutations"
+SUITE = ["golden", "one_answer", "bad_input", "properties"]
+
+# (file below src, what stands there, what stands there instead, what that is)
+MUTATIONS = [
+    ("kernels/tanh.rs", "let base = s.with_bits(s.or(s.to_bits(base), sign));", "", "tanh: the sign of the base is lost"),
+    ("kernels/tanh.rs", "s.neg_mul_add(y, y, s.splat(1.0))", "s.mul_add(y, y, s.splat(1.0))", "tanh: 1 + y^2 as derivative"),
+    ("kernels/tanh.rs", "const LIMIT: f32 = 10.0;", "const LIMIT: f32 = 7.0;", "tanh: it stops rising too early"),
+    ("kernels/tanh.rs", "s.min(s.splat(LIMIT), s.with_bits(size))", "s.min(s.with_bits(size), s.splat(LIMIT))",
+     "tanh: NaN becomes the limit"),
+    ("kernels/exp.rs", "s.splat(-LN_2_HIGH), x)", "s.splat(LN_2_HIGH), x)", "exp: a sign in the reduction"),
+    ("kernels/softmax.rs", "d_logits[target] -= scale;", "", "softmax: the target is not subtracted"),
+    ("kernels/softmax.rs", "lanes.iter().chain(rest)", "lanes.iter()", "softmax: the largest logit misses the tail"),
+    ("kernels/softmax.rs", "first + second", "first", "softmax: the second half of the samples is not counted"),
+    ("kernels/softmax.rs", "let factor = s.splat(scale / sum);", "let factor = s.splat(1.0 / sum);", "softmax: not scaled"),
+    ("kernels/tile.rs", "add_tiles(s, &first, &add_tiles(s, &c2, &c3))", "add_tiles(s, &add_tiles(s, &first, &c2), &c3)",
+     "tile: the four chains are added in another order"),
+    ("kernels/tile.rs", "if end < chain_start(first + c + 1, chains, k) {", "if false {",
+     "tile: a longer chain loses its last term"),
+    ("kernels/tile.rs", "            skip = 0;\n", "", "tile: rows are left out of all tiles of a run"),
+    ("kernels/tile.rs", "for k in unrolled * UNROLLED..len {", "for k in unrolled * UNROLLED..len.min(unrolled * UNROLLED) {",
+     "tile: the terms behind the unrolled ones are dropped"),
+    ("kernels/tile.rs", "for part in 0..R::PARTS {", "for part in 0..1 {", "tile: the second sum is forgotten"),
+    ("kernels/pack.rs", "matrix.chunks_exact(rows).skip(first)", "matrix.chunks_exact(rows)",
+     "pack: every transposed panel is the first"),
+    ("kernels/recurrence.rs", "View { data: self.bias, stride: 0 }", "View::NONE", "recurrence: no bias in a batch"),
+    ("kernels/recurrence.rs", "0 => self.initial.view(sample, 0),", "0 => self.initial.view(0, 0),",
+     "recurrence: all samples start from the state of the first"),
+    ("kernels/recurrence.rs", "            before = state;\n", "", "recurrence: one sample forgets every step but the first"),
+    ("kernels/recurrence.rs", "s.mul(sums, super::tanh::derivative_from_output(s, h))", "sums",
+     "recurrence: the backward forgets 1 - h^2"),
+    ("kernels/recurrence.rs", "let d_final = if end == steps { self.d_final } else { Some(following) };",
+     "let d_final = if end == steps { None } else { Some(following) };", "recurrence: the final gradient is lost"),
+    ("kernels/recurrence.rs", "let d_final = if end == steps { self.d_final } else { Some(following) };",
+     "let d_final = if end == steps { self.d_final } else { let _ = following; None };",
+     "recurrence: no gradient crosses a block of steps"),
+    ("kernels/recurrence.rs", "t => self.output.row(sample, t - 1),", "t => self.output.row(sample, t),",
+     "recurrence: the weight gradient takes a state one step late"),
+    ("kernels/weight_gradient.rs", "let to = &mut row[columns.min(first + v * S::LANES)..];\n"
+     "                        store_some(s, s.add(load_some(s, to), *sum), to);",
+     "let to = &mut row[columns.min(first + v * S::LANES)..];\n                        store_some(s, *sum, to);",
+     "weight gradient: the last block overwrites the others"),
+    ("kernels/weight_gradient.rs", "let skip = M - d_weight.len() / columns;", "let skip = 0;",
+     "weight gradient: rows of an overlapping tile are mixed up"),
+    ("kernels/weight_gradient.rs", "store_some(s, s.add(load_some(s, to), s.mul(x, load_some(s, d))), to);",
+     "store_some(s, s.sub(load_some(s, to), s.mul(x, load_some(s, d))), to);", "weight gradient of a step: a sign"),
+    ("kernels/matvec.rs", "if !N.is_multiple_of(S::LANES) {", "if N > 40 && !N.is_multiple_of(S::LANES) {",
+     "matvec: the tail of the outputs is dropped"),
+    ("kernels/matvec.rs", "*total = s.add(*total, s.add(sums[2][p], sums[3][p]));",
+     "*total = s.add(s.add(*total, sums[2][p]), sums[3][p]);", "matvec: the chains are added in another order"),
+    ("kernels/matvec.rs", "if k < chain_start(c + 1, C, K) {", "if false {", "matvec: a longer chain loses its last term"),
+    ("kernels/mod.rs", "(c * k) >> chains.trailing_zeros()", "(c * k).div_ceil(chains)", "chains are cut at other places"),
+    ("kernels/adam.rs", "if !p_tail.is_empty() {", "if false {", "Adam: the tail of a tensor stays as it is"),
+    ("kernels/adam.rs", "s.splat(factors.eps)", "s.splat(0.0)", "Adam: no eps"),
+    ("optim.rs", "correction: libm::sqrt(1.0 - libm::pow(beta2, t)) as f32,", "correction: 1.0,", "Adam: no second correction"),
+    ("layers/rnn_cell.rs", "gradients.bias_hh = gradients.bias_ih;", "", "cell: the second bias has no gradient"),
+    ("layers/rnn_cell.rs", "gradients.add(group);", "let _ = group;", "cell: groups of samples but the first are dropped"),
+    ("layers/rnn_cell.rs", "s.store_partial(s.add(s.load_partial(a), s.load_partial(b)), to);",
+     "s.store_partial(s.add(s.load_partial(a), s.load_partial(a)), to);", "cell: a step takes one bias twice"),
+    ("layers/linear.rs", "gradients.add(group);", "let _ = group;", "linear: groups of samples but the first are dropped"),
+    ("layers/embedding.rs", "*to += d;", "*to = *d;", "embedding: a token that comes twice counts once"),
+    ("init.rs", "let value = fmaf(self.unit(), to - from, from);", "let value = self.unit() * (to - from) + from;",
+     "generator: a uniform is rounded twice"),
+    ("chunked.rs", "d_final.clone_from(self.trace.d_initial());", "", "chunked: no gradient crosses a chunk"),
+]
+
+
+def copy_crate():
+    """A fresh copy of what the tests need, beside a target folder that stays, so that dependencies are compiled once."""
+    crate = WORK / "crate"
+    if crate.exists():
+        shutil.rmtree(crate)
+    crate.mkdir(parents=True)
+    for name in ["Cargo.toml", "Cargo.lock", "README.md"]:
+        shutil.copy(ROOT / name, crate)
+    for name in ["src", "tests", "benches", "examples"]:
+        shutil.copytree(ROOT / name, crate / name)
+    return crate
+
+
+def main():
+    words = sys.argv[1:]
+    chosen = [m for m in MUTATIONS if not words or any(word in m[0] or word in m[3] for word in words)]
+    crate = copy_crate()
+    env = os.environ | {
+        "CARGO_TARGET_DIR": str(WORK / "target"),
+        "CARGO_PROFILE_TEST_OPT_LEVEL": "1",
+        "CARGO_PROFILE_DEV_OPT_LEVEL": "1",
+        "CARGO_INCREMENTAL": "1",
+        "CARGO_TERM_COLOR": "never",
+    }
+    for name in ["RUSTFLAGS", "ELMAN_LEVEL"]:
+        env.pop(name, None)
+
+    def first_failure():
+        """The first test crate that fails, with what it says; `None` if all pass."""
+        for suite in SUITE:
+            command = ["cargo", "test", "--quiet", "--test", suite]
+            try:
+                run = subprocess.run(command, cwd=crate, env=env, capture_output=True, text=True, timeout=1200)
+            except subprocess.TimeoutExpired:
+                return f"{suite}, which does not end"
+            if run.returncode != 0:
+                if "could not compile" in run.stderr:
+                    sys.exit(f"a mutation does not compile:\n{run.stderr}")
+                return suite
+        return None
+
+    for file, before, _, description in chosen:
+        if (count := (ROOT / "src" / file).read_text().count(before)) != 1:
+            sys.exit(f"{description}: what it replaces in src/{file} is there {count} times, not once")
+
+    print("unchanged: ", end="", flush=True)
+    if failure := first_failure():
+        sys.exit(f"fails in {failure}: there is nothing to compare with")
+    print("passes", flush=True)
+
+    missed = []
+    for number, (file, before, after, description) in enumerate(chosen, 1):
+        source = crate / "src" / file
+        original = source.read_text()
+        source.write_text(original.replace(before, after))
+        start = time.time()
+        failure = first_failure()
+        source.write_text(original)
+        print(f"{number}/{len(chosen)} {description}: {f'noticed by {failure}' if failure else 'NOT NOTICED'}"
+              f" ({time.time() - start:.0f} s)", flush=True)
+        if not failure:
+            missed.append(description)
+    print(f"{len(chosen) - len(missed)} of {len(chosen)} mutations noticed")
+    if missed:
+        sys.exit("not noticed: " + "; ".join(missed))
+
+
+main()
