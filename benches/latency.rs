@@ -4,26 +4,18 @@
 //! on this core, measured in the same run: the weights through the cache, and the latency of the step's chains of
 //! multiply-adds and of tanh.
 
-use elman::{Adam, Generator, Layer, Level, Linear, Parameters, RnnCell, Stream, Trace};
+mod common;
+
+use common::{PEAK_OPERATIONS, multiply_add, read, rows, shortest_in_turns};
+use elman::{
+    Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, StepTrace, Stream, Trace,
+};
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The shortest of some runs, in nanoseconds for each of `count`.
 fn shortest(count: usize, mut run: impl FnMut()) -> f64 {
-    let mut best = f64::INFINITY;
-    let start = Instant::now();
-    while start.elapsed().as_millis() < 200 {
-        let run_start = Instant::now();
-        run();
-        best = best.min(run_start.elapsed().as_secs_f64());
-    }
-    best * 1e9 / count as f64
-}
-
-fn rows<const N: usize>(generator: &mut Generator, count: usize) -> Vec<[f32; N]> {
-    let mut rows = vec![[0.0; N]; count];
-    generator.fill_uniform(rows.as_flattened_mut(), -1.0, 1.0);
-    rows
+    shortest_in_turns(Duration::from_millis(200), &mut [&mut run])[0] * 1e9 / count as f64
 }
 
 /// Nanoseconds that a chain of dependent tanh-steps of one neuron takes: the latency of tanh and two multiply-adds.
@@ -34,17 +26,14 @@ fn tanh_latency(level: Level) -> f64 {
     shortest(1000, || (0..1000).for_each(|_| cell.step_at(level, &[0.1], &mut h)))
 }
 
-/// Nanoseconds that reading as many bytes as the weights take, again and again.
+/// Nanoseconds that reading all of it takes, again and again.
 fn reading(floats: &[f32]) -> f64 {
-    shortest(1, || {
-        let mut sums = [0f32; 64];
-        for chunk in black_box(floats).chunks_exact(64) {
-            for (sum, x) in sums.iter_mut().zip(chunk) {
-                *sum += x;
-            }
-        }
-        black_box(sums);
-    })
+    shortest(100, || (0..100).for_each(|_| read(floats)))
+}
+
+/// Nanoseconds that the multiply-adds of a step take at the peak of this CPU.
+fn multiply_adds(hidden: usize) -> f64 {
+    shortest(1, multiply_add) * (4 * hidden * hidden) as f64 / PEAK_OPERATIONS as f64
 }
 
 fn steps<const H: usize>(level: Level, tanh: f64) {
@@ -56,8 +45,12 @@ fn steps<const H: usize>(level: Level, tanh: f64) {
     let input = rows::<H>(&mut generator, 10_000);
     let mut trace = Trace::<Box<RnnCell<H, H>>>::at(level);
     let sequence = shortest(10_000, || cell.forward_into(black_box(&input), &mut trace).unwrap());
-    let floor = tanh.max(reading(cell.weight_ih.as_flattened()) + reading(cell.weight_hh.as_flattened()));
-    println!("{:>8} {H:>5} {step:>12.1} {sequence:>16.1} {floor:>12.1}", level.name());
+    let weights = reading(cell.weight_ih.as_flattened()) + reading(cell.weight_hh.as_flattened());
+    let multiply_adds = multiply_adds(H);
+    println!(
+        "{:>8} {H:>5} {step:>12.1} {sequence:>16.1} {tanh:>10.1} {multiply_adds:>10.1} {weights:>10.1}",
+        level.name()
+    );
 }
 
 fn distribution<const H: usize>() {
@@ -125,9 +118,80 @@ fn tiny_numbers() {
     println!("A step of Adam: ordinary {ordinary:.0} ns, first moments denormal {first:.0} ns, both {both:.0} ns");
 }
 
+/// The whole trainings of the tutorial's first and third program, 15 epochs of 5 steps, step by step on the stack and as
+/// sequences.
+fn tutorial() {
+    const HELLO: [usize; 5] = [1, 0, 2, 2, 3];
+    const OHLOL: [usize; 5] = [3, 1, 2, 3, 2];
+    let one_hot = HELLO.map(|letter| core::array::from_fn::<f32, 4, _>(|i| if i == letter { 1.0 } else { 0.0 }));
+    let cell = RnnCell::<4, 4>::new(&mut Generator::seed(42));
+    let stepwise = shortest(1, || {
+        let mut cell = black_box(cell);
+        let mut adam = Adam::with_moments(0.1, [0.0; 40], [0.0; 40]);
+        let mut trace = StepTrace::<RnnCell<4, 4>, 5>::new();
+        let mut gradients = cell;
+        for _ in 0..15 {
+            trace.reset();
+            let mut d_outputs = [[0.0; 4]; 5];
+            for (step, (letter, target)) in one_hot.iter().zip(OHLOL).enumerate() {
+                let logits = trace.step(&cell, letter).unwrap();
+                d_outputs[step] = CrossEntropy::sum().row(&logits, target).unwrap().1;
+            }
+            gradients.fill_zero();
+            trace.backward(&cell, &d_outputs, &mut gradients).unwrap();
+            adam.step(&mut cell, &gradients).unwrap();
+        }
+        black_box(cell);
+    });
+    let mut trace = Trace::default();
+    let mut gradients = cell.zeros_like();
+    let mut d_logits = Default::default();
+    let sequences = shortest(1, || {
+        let mut cell = black_box(cell);
+        let mut adam = Adam::with_moments(0.1, [0.0; 40], [0.0; 40]);
+        for _ in 0..15 {
+            cell.forward_into(&one_hot, &mut trace).unwrap();
+            CrossEntropy::sum().loss_into(trace.output(), &OHLOL, &mut d_logits).unwrap();
+            cell.backward_into(&one_hot, &mut trace, &d_logits, &mut gradients).unwrap();
+            adam.step(&mut cell, &gradients).unwrap();
+        }
+        black_box(cell);
+    });
+    println!("\nA whole training of the tutorial, 15 epochs of 5 steps:");
+    println!("RnnCell: {:.1} us step by step, {:.1} us as a sequence", stepwise / 1e3, sequences / 1e3);
+
+    let mut generator = Generator::seed(42);
+    let model = (
+        Embedding::<4, 10>::new(&mut generator),
+        Rnn::<10, 8, 2>::new(&mut generator),
+        Linear::<8, 4>::new(&mut generator),
+    );
+    let mut trained = model.clone();
+    let mut trace = Trace::default();
+    let mut gradients = model.zeros_like();
+    let mut d_logits = Default::default();
+    let sequences = shortest(1, || {
+        trained.clone_from(&model);
+        let mut adam = Adam::new(0.05);
+        for _ in 0..15 {
+            trained.forward_into(&HELLO, &mut trace).unwrap();
+            CrossEntropy::mean().loss_into(trace.output(), &OHLOL, &mut d_logits).unwrap();
+            trained.backward_into(&HELLO, &mut trace, &d_logits, &mut gradients).unwrap();
+            adam.step(&mut trained, &gradients).unwrap();
+        }
+    });
+    println!("Embedding: {:.1} us as a sequence", sequences / 1e3);
+}
+
 fn main() {
     println!("ns a step, IN = HID = H; the sequence has 10,000 steps and projects its inputs in bulk\n");
-    println!("{:>8} {:>5} {:>12} {:>16} {:>12}", "level", "H", "single step", "in a sequence", "floor");
+    println!(
+        "what no step can be faster than on this core: tanh of one neuron, the multiply-adds, reading the weights\n"
+    );
+    println!(
+        "{:>8} {:>5} {:>12} {:>16} {:>10} {:>10} {:>10}",
+        "level", "H", "single step", "in a sequence", "tanh", "mul-adds", "weights"
+    );
     for level in Level::available() {
         let tanh = tanh_latency(level);
         steps::<4>(level, tanh);
@@ -147,4 +211,5 @@ fn main() {
     distribution::<32>();
     distribution::<64>();
     tiny_numbers();
+    tutorial();
 }

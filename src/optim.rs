@@ -11,6 +11,10 @@ use alloc::vec::Vec;
 /// `m += (g - m) (1 - b1)`, `v = b2 v + (1 - b2) g^2`,
 /// `p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)`; the corrections are computed in f64.
 ///
+/// Moments below the smallest normal number (1.2e-38) become zero, so that parameters whose gradients have ended do not slow
+/// the steps to come; second moments only where eps is at least 1e-9, which their root is then lost in. PyTorch keeps them.
+/// No parameter notices, unless it is as small itself.
+///
 /// The moments live in `M`: for [`Adam::new`] vectors that are made at the first step, for [`Adam::with_moments`] memory
 /// of the caller, which needs no heap.
 ///
@@ -125,6 +129,7 @@ impl<M: Moments> Adam<M> {
             negative_step: (-self.learning_rate / (1.0 - libm::pow(beta1, t))) as f32,
             correction: libm::sqrt(1.0 - libm::pow(beta2, t)) as f32,
             eps: self.eps as f32,
+            smallest_second: Factors::smallest_second(self.eps),
         };
         let (mut first, mut second) = (self.first.numbers(), self.second.numbers());
         let level = self.level;

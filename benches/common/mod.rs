@@ -86,3 +86,40 @@ fn multiply_add_lanes() {
     }
     black_box(sums);
 }
+
+/// Reads all of it, as fast as the widest vectors of this CPU can.
+pub fn read(floats: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: the feature was found.
+        return unsafe { read_avx512(floats) };
+    } else if is_x86_feature_detected!("avx2") {
+        // SAFETY: the feature was found.
+        return unsafe { read_avx2(floats) };
+    }
+    read_lanes(floats);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn read_avx512(floats: &[f32]) {
+    read_lanes(floats);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn read_avx2(floats: &[f32]) {
+    read_lanes(floats);
+}
+
+/// Compiled anew for each instruction set that inlines it.
+#[inline(always)]
+fn read_lanes(floats: &[f32]) {
+    let mut bits = [0u32; 128];
+    for chunk in black_box(floats).chunks_exact(128) {
+        for (bits, x) in bits.iter_mut().zip(chunk) {
+            *bits |= x.to_bits();
+        }
+    }
+    black_box(bits);
+}

@@ -1,7 +1,7 @@
 //! The matrix-vector product of the latency path: one sample, sizes known at compile time.
 
 use super::{chain_start, chains};
-use crate::simd::{Simd, load, store};
+use crate::simd::{Simd, load, load_some};
 
 /// What happens to a sum before it is stored.
 pub(crate) trait Finish: Copy {
@@ -30,91 +30,221 @@ impl Finish for Tanh {
     }
 }
 
-/// `z[n] = finish(z[n] + sum over k of x[k] * weight[k][n])`, in the canonical order.
+/// What a vector of `N` sums is made of, panel by panel: what it starts from, and the products that are added to it.
+pub(crate) trait Sum<const N: usize> {
+    /// Chains of the products in it, the most of any.
+    const CHAINS: usize;
+
+    /// `P` vectors from `first` on; `PARTIAL` if they reach beyond the last of the `N`, where anything may be in the lanes.
+    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P];
+}
+
+impl<const N: usize> Sum<N> for [f32; N] {
+    const CHAINS: usize = 1;
+
+    #[inline(always)]
+    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
+        let mut vectors = [s.splat(0.0); P];
+        for (p, vector) in vectors.iter_mut().enumerate() {
+            *vector = load::<S, PARTIAL>(s, &self[first + p * S::LANES..]);
+        }
+        vectors
+    }
+}
+
+impl<T: Sum<N>, const N: usize> Sum<N> for &T {
+    const CHAINS: usize = T::CHAINS;
+
+    #[inline(always)]
+    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
+        T::panel::<S, P, PARTIAL>(self, s, first)
+    }
+}
+
+/// The sum of both biases of a cell, where the sums of a step start.
+pub(crate) struct Biases<'a, const N: usize>(pub(crate) &'a [f32; N], pub(crate) &'a [f32; N]);
+
+impl<const N: usize> Sum<N> for Biases<'_, N> {
+    const CHAINS: usize = 1;
+
+    #[inline(always)]
+    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
+        let mut sums = self.0.panel::<S, P, PARTIAL>(s, first);
+        for (sum, bias) in sums.iter_mut().zip(self.1.panel::<S, P, PARTIAL>(s, first)) {
+            *sum = s.add(*sum, bias);
+        }
+        sums
+    }
+}
+
+/// `start[n] + sum over k of x[k] * weight[k][n]`, in the canonical order of a product with `OUTPUTS` outputs, of which these
+/// may be a part.
 ///
 /// `weight` is input-major: row `k` holds what input `k` gives to every output.
-#[inline(always)]
-pub(crate) fn matvec<S: Simd, F: Finish, const K: usize, const N: usize>(
-    s: S,
-    weight: &[[f32; N]; K],
-    x: &[f32; K],
-    z: &mut [f32; N],
-    finish: F,
-) {
-    matvec_in_chains(s, chains(K, N), weight, x, z, finish);
+pub(crate) struct Product<'a, T, const K: usize, const N: usize, const OUTPUTS: usize> {
+    start: T,
+    weight: &'a [[f32; N]; K],
+    x: &'a [f32; K],
 }
 
-/// [`matvec`] as a part of a product that has more outputs, which decide the number of chains.
+/// `start + W x`
 #[inline(always)]
-pub(crate) fn matvec_in_chains<S: Simd, F: Finish, const K: usize, const N: usize>(
-    s: S,
-    chains: usize,
-    weight: &[[f32; N]; K],
-    x: &[f32; K],
-    z: &mut [f32; N],
-    finish: F,
-) {
-    // As many vectors at a time as leave eight sums in flight, which is what two FMA units of latency four can do.
-    match chains {
-        1 => vectors::<S, F, 8, 1, K, N>(s, weight, x, z, finish),
-        2 => vectors::<S, F, 4, 2, K, N>(s, weight, x, z, finish),
-        _ => vectors::<S, F, 2, 4, K, N>(s, weight, x, z, finish),
+pub(crate) fn product<'a, T: Sum<N>, const K: usize, const N: usize>(
+    start: T,
+    weight: &'a [[f32; N]; K],
+    x: &'a [f32; K],
+) -> Product<'a, T, K, N, N> {
+    Product { start, weight, x }
+}
+
+impl<T: Sum<N>, const K: usize, const N: usize, const OUTPUTS: usize> Sum<N> for Product<'_, T, K, N, OUTPUTS> {
+    const CHAINS: usize = if T::CHAINS > chains(K, OUTPUTS) { T::CHAINS } else { chains(K, OUTPUTS) };
+
+    #[inline(always)]
+    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
+        let start = self.start.panel::<S, P, PARTIAL>(s, first);
+        match const { chains(K, OUTPUTS) } {
+            1 => chains_of::<S, P, 1, PARTIAL, K, N>(s, self.weight, self.x, start, first),
+            2 => chains_of::<S, P, 2, PARTIAL, K, N>(s, self.weight, self.x, start, first),
+            _ => chains_of::<S, P, 4, PARTIAL, K, N>(s, self.weight, self.x, start, first),
+        }
     }
 }
 
-/// Walks the outputs: `P` vectors at a time, then one at a time, then the part of a vector that is left.
+/// Finishes all `N` sums.
 #[inline(always)]
-fn vectors<S: Simd, F: Finish, const P: usize, const C: usize, const K: usize, const N: usize>(
+pub(crate) fn evaluate<S: Simd, F: Finish, T: Sum<N>, const N: usize>(s: S, sum: &T, finish: F) -> [f32; N] {
+    let mut out = [0.0; N];
+    walk::<S, _, N>(s, &mut Evaluate { sum, out: &mut out, finish });
+    out
+}
+
+/// The parameters of a cell.
+#[derive(Clone, Copy)]
+pub(crate) struct Weights<'a, const IN: usize, const HID: usize> {
+    pub(crate) weight_ih: &'a [[f32; HID]; IN],
+    pub(crate) weight_hh: &'a [[f32; HID]; HID],
+    pub(crate) bias_ih: &'a [f32; HID],
+    pub(crate) bias_hh: &'a [f32; HID],
+}
+
+impl<const IN: usize, const HID: usize> Weights<'_, IN, HID> {
+    /// The next state.
+    #[inline(always)]
+    pub(crate) fn step<S: Simd>(&self, s: S, x: &[f32; IN], h: &[f32; HID]) -> [f32; HID] {
+        let input = product(Biases(self.bias_ih, self.bias_hh), self.weight_ih, x);
+        evaluate(s, &product(input, self.weight_hh, h), Tanh)
+    }
+}
+
+/// `z[n] = finish(z[n] + sum over k of x[k] * weight[k][n])`
+#[cfg(feature = "alloc")]
+#[inline(always)]
+pub(crate) fn add_product<S: Simd, F: Finish, const K: usize, const N: usize>(
     s: S,
     weight: &[[f32; N]; K],
     x: &[f32; K],
     z: &mut [f32; N],
     finish: F,
 ) {
+    walk::<S, _, N>(s, &mut AddProduct { weight, x, z, finish });
+}
+
+/// Something that is done panel by panel.
+trait Panelwise<const N: usize> {
+    const CHAINS: usize;
+    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&mut self, s: S, first: usize);
+}
+
+struct Evaluate<'a, T, F, const N: usize> {
+    sum: &'a T,
+    out: &'a mut [f32; N],
+    finish: F,
+}
+
+impl<T: Sum<N>, F: Finish, const N: usize> Panelwise<N> for Evaluate<'_, T, F, N> {
+    const CHAINS: usize = T::CHAINS;
+
+    #[inline(always)]
+    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&mut self, s: S, first: usize) {
+        let sums = self.sum.panel::<S, P, PARTIAL>(s, first);
+        finish_panel::<S, F, P, PARTIAL, N>(s, sums, first, self.finish, self.out);
+    }
+}
+
+#[cfg(feature = "alloc")]
+struct AddProduct<'a, F, const K: usize, const N: usize> {
+    weight: &'a [[f32; N]; K],
+    x: &'a [f32; K],
+    z: &'a mut [f32; N],
+    finish: F,
+}
+
+#[cfg(feature = "alloc")]
+impl<F: Finish, const K: usize, const N: usize> Panelwise<N> for AddProduct<'_, F, K, N> {
+    const CHAINS: usize = chains(K, N);
+
+    #[inline(always)]
+    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&mut self, s: S, first: usize) {
+        let sums = product(&*self.z, self.weight, self.x).panel::<S, P, PARTIAL>(s, first);
+        finish_panel::<S, F, P, PARTIAL, N>(s, sums, first, self.finish, self.z);
+    }
+}
+
+/// Walks the outputs: as many vectors at a time as leave eight sums in flight, which is what two FMA units of latency four
+/// can do; then fewer; then the part of a vector that is left.
+#[inline(always)]
+fn walk<S: Simd, W: Panelwise<N>, const N: usize>(s: S, work: &mut W) {
     let full = N / S::LANES;
     let mut vector = 0;
-    while vector + P <= full {
-        panel::<S, F, P, C, false, K, N>(s, weight, x, z, vector * S::LANES, finish);
-        vector += P;
+    if const { W::CHAINS == 1 } {
+        while vector + 8 <= full {
+            work.panel::<S, 8, false>(s, vector * S::LANES);
+            vector += 8;
+        }
     }
-    if P > 4 && vector + 4 <= full {
-        panel::<S, F, 4, C, false, K, N>(s, weight, x, z, vector * S::LANES, finish);
-        vector += 4;
+    if const { W::CHAINS <= 2 } {
+        while vector + 4 <= full {
+            work.panel::<S, 4, false>(s, vector * S::LANES);
+            vector += 4;
+        }
     }
-    if P > 2 && vector + 2 <= full {
-        panel::<S, F, 2, C, false, K, N>(s, weight, x, z, vector * S::LANES, finish);
+    while vector + 2 <= full {
+        work.panel::<S, 2, false>(s, vector * S::LANES);
         vector += 2;
     }
     if vector < full {
-        panel::<S, F, 1, C, false, K, N>(s, weight, x, z, vector * S::LANES, finish);
+        work.panel::<S, 1, false>(s, vector * S::LANES);
     }
-    if !N.is_multiple_of(S::LANES) {
-        panel::<S, F, 1, C, true, K, N>(s, weight, x, z, full * S::LANES, finish);
+    if const { !N.is_multiple_of(S::LANES) } {
+        work.panel::<S, 1, true>(s, full * S::LANES);
     }
 }
 
-/// `P` vectors of outputs from `first` on, `C` chains each; `PARTIAL` if they reach beyond the last output.
+/// Finishes and stores the sums of a panel.
 #[inline(always)]
-fn panel<S: Simd, F: Finish, const P: usize, const C: usize, const PARTIAL: bool, const K: usize, const N: usize>(
+fn finish_panel<S: Simd, F: Finish, const P: usize, const PARTIAL: bool, const N: usize>(
     s: S,
-    weight: &[[f32; N]; K],
-    x: &[f32; K],
-    z: &mut [f32; N],
+    sums: [S::F32; P],
     first: usize,
     finish: F,
+    out: &mut [f32; N],
 ) {
-    let mut start = [s.splat(0.0); P];
-    for (p, start) in start.iter_mut().enumerate() {
-        *start = load::<S, PARTIAL>(s, &z[first + p * S::LANES..]);
-    }
-    let sums = chains_of::<S, P, C, PARTIAL, K, N>(s, weight, x, start, first);
-    // Apart from the sums above, which would be kept in memory if a loop that is not unrolled reached them.
     for (p, sum) in sums.into_iter().enumerate() {
-        store::<S, PARTIAL>(s, finish.finish(s, sum), &mut z[first + p * S::LANES..]);
+        let result = finish.finish(s, sum);
+        if PARTIAL {
+            // By way of whole vectors: a masked store costs as much as a dozen plain ones on some CPUs with AVX2.
+            let mut lanes = [0.0; 16];
+            s.store(result, &mut lanes);
+            let to = &mut out[first..];
+            to.copy_from_slice(&lanes[..to.len()]);
+        } else {
+            s.store(result, &mut out[first + p * S::LANES..]);
+        }
     }
 }
 
-/// The sums of `P` vectors of outputs, in `C` chains that are then added pairwise.
+/// `start` and the products of `P` vectors of outputs, in `C` chains that are then added pairwise.
 #[inline(always)]
 fn chains_of<S: Simd, const P: usize, const C: usize, const PARTIAL: bool, const K: usize, const N: usize>(
     s: S,
@@ -128,21 +258,17 @@ fn chains_of<S: Simd, const P: usize, const C: usize, const PARTIAL: bool, const
     // A loop over more than one vector must stay a loop: unrolled whole, the compiler computes one vector after the other
     // and keeps every broadcast input in memory in between. It cannot unroll what it cannot count.
     let terms = if P > 1 { core::hint::black_box(K / C).min(K / C) } else { K / C };
-    let (mut weights, mut inputs): ([&[[f32; N]]; C], [&[f32]; C]) = ([&[]; C], [&[]; C]);
-    for c in 0..C {
-        weights[c] = &weight[chain_start(c, C, K)..][..K / C];
-        inputs[c] = &x[chain_start(c, C, K)..][..K / C];
-    }
     for i in 0..terms {
-        for c in 0..C {
-            add_term::<S, P, PARTIAL, N>(s, &weights[c][i], inputs[c][i], first, &mut sums[c]);
+        for (c, sums) in sums.iter_mut().enumerate() {
+            let k = chain_start(c, C, K) + i;
+            add_term::<S, P, PARTIAL, N>(s, weight.as_flattened(), k, x[k], first, sums);
         }
     }
     // Chains differ in length by one at most.
     for (c, sums) in sums.iter_mut().enumerate() {
         let k = chain_start(c, C, K) + K / C;
         if k < chain_start(c + 1, C, K) {
-            add_term::<S, P, PARTIAL, N>(s, &weight[k], x[k], first, sums);
+            add_term::<S, P, PARTIAL, N>(s, weight.as_flattened(), k, x[k], first, sums);
         }
     }
     let mut total = sums[0];
@@ -157,18 +283,21 @@ fn chains_of<S: Simd, const P: usize, const C: usize, const PARTIAL: bool, const
     total
 }
 
-/// `sums[p] += x * row[first..]`
+/// `sums[p] += x * weight[k][first..]`. What lies behind the last output of a row is the next row: it does no harm in lanes
+/// that are dropped, and a whole vector is loaded faster than a part of one.
 #[inline(always)]
 fn add_term<S: Simd, const P: usize, const PARTIAL: bool, const N: usize>(
     s: S,
-    row: &[f32; N],
+    weight: &[f32],
+    k: usize,
     x: f32,
     first: usize,
     sums: &mut [S::F32; P],
 ) {
     let x = s.splat(x);
     for (p, sum) in sums.iter_mut().enumerate() {
-        let w = load::<S, PARTIAL>(s, &row[first + p * S::LANES..]);
+        let row = &weight[k * N + first + p * S::LANES..];
+        let w = if PARTIAL { load_some(s, row) } else { s.load(row) };
         *sum = s.mul_add(x, w, *sum);
     }
 }
@@ -191,9 +320,9 @@ pub(crate) fn matvec_transposed<S: Simd, const K: usize, const N: usize>(
                 to[column] = *x;
             }
         }
-        let mut z = [0.0; BLOCK];
-        matvec_in_chains(s, chains(N, K), &turned, d, &mut z, Linear);
-        out.copy_from_slice(&z[..out.len()]);
+        let zero = [0.0; BLOCK];
+        let product = Product::<_, N, BLOCK, K> { start: &zero, weight: &turned, x: d };
+        out.copy_from_slice(&evaluate(s, &product, Linear)[..out.len()]);
     }
     out
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything inside is batch-first: row `(b, t)` of `[samples][steps][hidden]`.
 
-use super::matvec::{self, Tanh};
+use super::matvec::{self, Tanh, Weights};
 use super::pack::{Panels, Scratch};
 use super::tile::{self, Rows, View, ViewMut};
 use super::weight_gradient::{Block, Source};
@@ -24,6 +24,10 @@ pub(crate) fn blocks_from_the_end(steps: usize) -> impl Iterator<Item = (usize, 
 /// Samples that go through time together in a forward pass: enough that reading the weights is cheap, few enough that
 /// their states stay near.
 const SAMPLES_IN_CACHE: usize = 64;
+
+/// Bytes of both weight matrices up to which one sample's steps take inputs and states together; above, where both do
+/// not stay in L1, the inputs are projected in bulk first.
+pub(crate) const BYTES_FOR_STEPS: usize = 24 * 1024;
 
 /// Samples below which each is taken through time alone, several chains at once; above, as rows of a tile.
 pub(crate) const SAMPLES_FOR_TILES: usize = 4;
@@ -213,7 +217,32 @@ impl Kernel for Forward<'_> {
     }
 }
 
-/// Steps of one sample alone, several chains of each sum at once: `h_t = tanh(z_t + W_hh h_{t-1})`, in place.
+/// All steps of one sample alone, inputs and states together: `h_t = tanh(bias + W_ih x_t + W_hh h_{t-1})`.
+pub(crate) struct Steps<'a, const IN: usize, const HID: usize> {
+    pub(crate) weights: Weights<'a, IN, HID>,
+    /// One sample.
+    pub(crate) input: Strided<'a>,
+    /// The state before the first step.
+    pub(crate) before: &'a [f32; HID],
+    pub(crate) states: &'a mut [[f32; HID]],
+}
+
+impl<const IN: usize, const HID: usize> Kernel for Steps<'_, IN, HID> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut before = self.before;
+        for (step, state) in self.states.iter_mut().enumerate() {
+            if let Some(x) = self.input.row(0, step).first_chunk() {
+                *state = self.weights.step(s, x, before);
+            }
+            before = state;
+        }
+    }
+}
+
+/// Steps of one sample alone whose inputs are projected already: `h_t = tanh(z_t + W_hh h_{t-1})`, in place.
 pub(crate) struct OneSample<'a, const HID: usize> {
     pub(crate) weight_hh: &'a [[f32; HID]; HID],
     /// The state before the first step.
@@ -229,7 +258,7 @@ impl<const HID: usize> Kernel for OneSample<'_, HID> {
     fn run<S: Simd>(self, s: S) {
         let mut before = self.before;
         for state in self.states {
-            matvec::matvec(s, self.weight_hh, before, state, Tanh);
+            matvec::add_product(s, self.weight_hh, before, state, Tanh);
             before = state;
         }
     }

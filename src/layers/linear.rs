@@ -2,7 +2,7 @@
 
 use super::rnn_cell::uniform_bound;
 use super::{fill_in_torch_order, torch_order};
-use crate::kernels::matvec::{self, matvec, matvec_transposed};
+use crate::kernels::matvec::{self, evaluate, matvec_transposed, product};
 use crate::kernels::weight_gradient::{add_outer_product, add_row};
 use crate::parameters::{Parameters, impl_parameters};
 use crate::simd::{Kernel, Simd};
@@ -137,9 +137,7 @@ impl<const IN: usize, const OUT: usize> Kernel for Apply<'_, IN, OUT> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> [f32; OUT] {
-        let mut y = self.linear.bias;
-        matvec(s, &self.linear.weight, self.x, &mut y, matvec::Linear);
-        y
+        evaluate(s, &product(&self.linear.bias, &self.linear.weight, self.x), matvec::Linear)
     }
 }
 

@@ -1,7 +1,7 @@
 //! One tanh recurrent layer: `RnnCell`.
 
 use super::{fill_in_torch_order, torch_order};
-use crate::kernels::matvec::{Linear, Tanh, matvec, matvec_transposed};
+use crate::kernels::matvec::{Weights, matvec_transposed};
 use crate::kernels::tanh;
 use crate::kernels::weight_gradient::{add_outer_product, add_row};
 use crate::parameters::{Parameters, impl_parameters};
@@ -223,6 +223,14 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
     }
 }
 
+impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
+    #[inline(always)]
+    fn weights(&self) -> Weights<'_, IN, HID> {
+        let Self { weight_ih, weight_hh, bias_ih, bias_hh } = self;
+        Weights { weight_ih, weight_hh, bias_ih, bias_hh }
+    }
+}
+
 /// `1 / sqrt(size)`, as PyTorch computes it.
 pub(super) fn uniform_bound(size: usize) -> f32 {
     (1.0 / libm::sqrt(size as f64)) as f32
@@ -240,19 +248,7 @@ impl<const IN: usize, const HID: usize> Kernel for Step<'_, IN, HID> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Step { cell, x, h } = self;
-        let mut z = [0.0; HID];
-        add_biases(s, &cell.bias_ih, &cell.bias_hh, &mut z);
-        matvec(s, &cell.weight_ih, x, &mut z, Linear);
-        matvec(s, &cell.weight_hh, h, &mut z, Tanh);
-        *h = z;
-    }
-}
-
-/// `z = bias_ih + bias_hh`, where every sum of a step starts.
-#[inline(always)]
-pub(super) fn add_biases<S: Simd>(s: S, bias_ih: &[f32], bias_hh: &[f32], z: &mut [f32]) {
-    for ((to, a), b) in z.chunks_mut(S::LANES).zip(bias_ih.chunks(S::LANES)).zip(bias_hh.chunks(S::LANES)) {
-        s.store_partial(s.add(s.load_partial(a), s.load_partial(b)), to);
+        *h = cell.weights().step(s, x, h);
     }
 }
 
@@ -292,8 +288,8 @@ pub(super) mod over_sequences {
     use crate::batch::{self, Divide, GroupGradients, SAMPLES_PER_GROUP};
     use crate::kernels::pack::Scratch;
     use crate::kernels::recurrence::{
-        Backward, Forward, OneSample, PackedCell, PackedTranspose, Projection, SAMPLES_FOR_TILES, STEPS_PER_BLOCK,
-        Strided,
+        BYTES_FOR_STEPS, Backward, Forward, OneSample, PackedCell, PackedTranspose, Projection, SAMPLES_FOR_TILES,
+        STEPS_PER_BLOCK, Steps, Strided,
     };
     use crate::model::{Layer, Run, check_output_shape};
     use crate::sequences::{Sequences, SequencesBuf};
@@ -355,6 +351,9 @@ pub(super) mod over_sequences {
     }
 
     impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
+        /// Whether one sample's steps take inputs and states together.
+        const STEPS_TOGETHER: bool = (IN + HID) * HID * size_of::<f32>() <= BYTES_FOR_STEPS;
+
         /// Forward; `initial` has one row a sample, or none at all for zeros.
         pub(in crate::layers) fn forward_rows(
             &self,
@@ -373,8 +372,12 @@ pub(super) mod over_sequences {
             cache.initial.resize(samples, [0.0; HID]);
             cache.output.reshape(input.shape());
             let lanes = run.level.lanes();
-            cache.packed.input.pack(lanes, self.weight_ih.as_flattened(), HID);
-            cache.packed.recurrent.pack(lanes, self.weight_hh.as_flattened(), HID);
+            if samples >= SAMPLES_FOR_TILES || !Self::STEPS_TOGETHER {
+                cache.packed.input.pack(lanes, self.weight_ih.as_flattened(), HID);
+            }
+            if samples >= SAMPLES_FOR_TILES {
+                cache.packed.recurrent.pack(lanes, self.weight_hh.as_flattened(), HID);
+            }
             for ((to, a), b) in cache.packed.bias.get(HID).iter_mut().zip(&self.bias_ih).zip(&self.bias_hh) {
                 *to = a + b;
             }
@@ -534,6 +537,12 @@ pub(super) mod over_sequences {
                 return Forward { input, initial, packed, out: out.as_flattened_mut(), samples, steps }.at(level);
             }
             for (sample, (out, initial)) in out.chunks_exact_mut(steps).zip(initial).enumerate() {
+                if const { RnnCell::<IN, HID>::STEPS_TOGETHER } {
+                    let input = input.starting_at_sample(sample);
+                    let steps = Steps { weights: cell.weights(), input, before: initial, states: out };
+                    level.run_narrow(HID, steps);
+                    continue;
+                }
                 let mut start = 0;
                 while start < steps {
                     let end = steps.min(start + STEPS_PER_BLOCK);

@@ -1,7 +1,7 @@
 //! A recurrent layer driven by tokens, with everything before the recurrence folded into a table: `TokenRnnCell`.
 
 use super::{Embedding, RnnCell};
-use crate::kernels::matvec::{Linear, Tanh, matvec};
+use crate::kernels::matvec::{Biases, Linear, Tanh, evaluate, product};
 use crate::simd::{Kernel, Simd};
 use crate::step::{Step, check_token};
 use crate::{Error, Level};
@@ -82,8 +82,7 @@ impl<const V: usize, const HID: usize> Step for TokenRnnCell<V, HID> {
     }
     #[inline]
     fn forward_step(&self, level: Level, token: &usize, state: &mut [f32; HID]) -> [f32; HID] {
-        let z = self.table[*token];
-        level.run_narrow(HID, TokenStep { weight_hh: &self.weight_hh, z, h: state });
+        level.run_narrow(HID, TokenStep { weight_hh: &self.weight_hh, row: &self.table[*token], h: state });
         *state
     }
 }
@@ -100,14 +99,14 @@ impl<const E: usize, const HID: usize> Kernel for Fold<'_, E, HID> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        super::rnn_cell::add_biases(s, &self.cell.bias_ih, &self.cell.bias_hh, self.row);
-        matvec(s, &self.cell.weight_ih, self.vector, self.row, Linear);
+        let biases = Biases(&self.cell.bias_ih, &self.cell.bias_hh);
+        *self.row = evaluate(s, &product(biases, &self.cell.weight_ih, self.vector), Linear);
     }
 }
 
 struct TokenStep<'a, const HID: usize> {
     weight_hh: &'a [[f32; HID]; HID],
-    z: [f32; HID],
+    row: &'a [f32; HID],
     h: &'a mut [f32; HID],
 }
 
@@ -115,8 +114,7 @@ impl<const HID: usize> Kernel for TokenStep<'_, HID> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        matvec(s, self.weight_hh, self.h, &mut self.z, Tanh);
-        *self.h = self.z;
+    fn run<S: Simd>(self, s: S) {
+        *self.h = evaluate(s, &product(self.row, self.weight_hh, self.h), Tanh);
     }
 }

@@ -108,12 +108,6 @@ pub(crate) fn load<S: Simd, const PARTIAL: bool>(s: S, from: &[f32]) -> S::F32 {
     if PARTIAL { s.load_partial(from) } else { s.load(from) }
 }
 
-/// Stores a whole vector, or as much as there is room for.
-#[inline(always)]
-pub(crate) fn store<S: Simd, const PARTIAL: bool>(s: S, v: S::F32, to: &mut [f32]) {
-    if PARTIAL { s.store_partial(v, to) } else { s.store(v, to) }
-}
-
 /// Loads a whole vector where there is one, or what there is of it.
 #[inline(always)]
 pub(crate) fn load_some<S: Simd>(s: S, from: &[f32]) -> S::F32 {

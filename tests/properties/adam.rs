@@ -10,12 +10,14 @@
 //! * The step is at most `|rate m|` at its largest over the denominator at its smallest, with four roundings, and the
 //!   parameter's own sum is rounded once.
 //!
-//! Everything that can underflow adds `TINY`.
+//! Everything that can underflow adds `TINY`, and a moment below the smallest normal number becomes zero.
 
 use crate::bounds::{Near, TINY, U};
 use crate::support::*;
 use elman::{Adam, Linear, reference};
 use proptest::prelude::*;
+
+const TO_ZERO: f64 = f32::MIN_POSITIVE as f64;
 
 struct Errors {
     p: Vec<f64>,
@@ -44,8 +46,8 @@ impl Errors {
         for i in 0..p.len() {
             let f = 1.0 - beta1;
             let size = before.m[i].abs() + self.m[i] + f * ((gradient[i] - before.m[i]).abs() + self.m[i]);
-            self.m[i] = beta1 * self.m[i] * (1.0 + 4.0 * U) + 4.0 * U * size + 4.0 * TINY;
-            self.v[i] = beta2 * self.v[i] + 6.0 * U * (moments.v[i] + self.v[i]) + 4.0 * TINY;
+            self.m[i] = beta1 * self.m[i] * (1.0 + 4.0 * U) + 4.0 * U * size + 4.0 * TINY + TO_ZERO;
+            self.v[i] = beta2 * self.v[i] + 6.0 * U * (moments.v[i] + self.v[i]) + 4.0 * TINY + TO_ZERO;
 
             let (m, v) = (moments.m[i].abs(), moments.v[i]);
             let denominator = |v: f64| v.max(0.0).sqrt() / correction + options.eps;
