@@ -3,13 +3,13 @@
 use crate::bounds::{Near, U, cross_entropy_row};
 use crate::source::{Kind, Source};
 use crate::support::{Checked, Order, Rows};
-use crate::{OneAnswer, same};
+use crate::{OneAnswer, pool, same};
 use elman::reference;
 use elman::{CrossEntropy, Error, Level, Reduction, SequencesBuf};
 use proptest::prelude::*;
 
 /// Losses and gradients within the bounds of the reference; NaN and infinities where they belong and in no other row; one
-/// answer in either order of memory and row by row; refusals that change nothing.
+/// answer in either order of memory, on 1 and 2 threads, and row by row; refusals that change nothing.
 pub fn cross_entropy(data: &[u8]) -> Checked {
     let source = &mut Source::new(data);
     let checks: [fn(&mut Source<'_>) -> Checked; 12] = [
@@ -39,7 +39,14 @@ fn logit(source: &mut Source<'_>, kind: Kind, size: f32) -> f32 {
 }
 
 fn classes<const C: usize>(source: &mut Source<'_>) -> Checked {
-    let (steps, batch) = (source.below(12), source.below(12));
+    // Mostly few; sometimes more than the groups of 16 samples that the losses are summed in, on two threads if need be.
+    const LARGE: usize = 100_000;
+    let (steps, batch) = if source.once_in(64) && 40 * 40 * C >= LARGE {
+        (40, LARGE.div_ceil(40 * C))
+    } else {
+        let steps = source.below(12);
+        (steps, source.below(41).min(4_000 / (steps.max(1) * C)))
+    };
     let orders = [Order::TimeMajor, Order::BatchFirst];
     let orders = (source.choose(&orders), source.choose(&orders));
     let (kind, size) = (source.kind(), source.choose(&[1.0f32, 10.0, 100.0, 1e4]));
@@ -71,7 +78,8 @@ fn classes<const C: usize>(source: &mut Source<'_>) -> Checked {
         let mut d_logits = SequencesBuf::default();
         d_logits.reshape((1, 2));
         d_logits.rows_mut().fill([0.25; C]);
-        let result = options.loss_into(logits_view.view(), targets_view.view(), &mut d_logits);
+        let views = (logits_view.view(), targets_view.view());
+        let result = pool(1).install(|| options.loss_into(views.0, views.1, &mut d_logits));
 
         let refusal = match bad_place {
             Some(place) => {
@@ -111,6 +119,10 @@ fn classes<const C: usize>(source: &mut Source<'_>) -> Checked {
         let loss_again = options.loss_into(logits_again.view(), targets_view.view(), &mut again)?;
         same("the loss of the other order", &[loss_again], &[loss])?;
         same("d logits of the other order", again.rows().as_flattened(), d_logits.rows().as_flattened())?;
+
+        let on_two_threads = pool(2).install(|| options.loss_into(views.0, views.1, &mut again))?;
+        same("the loss on two threads", &[on_two_threads], &[loss])?;
+        same("d logits on two threads", again.rows().as_flattened(), d_logits.rows().as_flattened())?;
 
         for (i, (logits, target)) in logits.iter().zip(&targets).enumerate() {
             let (_, d_row) = options.row(logits, *target)?;

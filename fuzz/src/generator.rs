@@ -1,7 +1,7 @@
 //! PyTorch's random numbers, against a plain implementation of its rules: the recurrence of MT19937 as the paper states
 //! it, word by word, and the distributions in `f64`.
 
-use crate::bounds::U;
+use crate::bounds::{TINY, U};
 use crate::source::{Kind, Source};
 use crate::support::{Checked, torch_parameters};
 use elman::{Embedding, Generator, Linear, Rnn, RnnCell};
@@ -121,10 +121,10 @@ fn same_parameters(given: &[f32], plain: &mut Plain, size: usize) -> Checked {
     Ok(())
 }
 
-/// A normal, and how many units in the last place the crate's may be off.
+/// A normal, and how many times the unit roundoff `U` of itself the crate's may be off.
 struct Normal {
     value: f64,
-    units: f64,
+    roundings: f64,
 }
 
 fn all_near(given: &[f32], expected: &[Normal]) -> Checked {
@@ -133,11 +133,15 @@ fn all_near(given: &[f32], expected: &[Normal]) -> Checked {
 }
 
 fn near(given: f32, expected: &Normal) -> Checked {
-    let Normal { value, units } = *expected;
-    let exponent = (value.abs().to_bits() >> 52).max(1023 - 126) as i32 - 1023;
-    let unit = 2.0 * U * 2f64.powi(exponent);
-    let error = (f64::from(given) - value).abs() / unit;
-    prop_assert!(error <= units, "a normal is {:e}, {} units from {:e}", given, error, value);
+    let Normal { value, roundings } = *expected;
+    let error = (f64::from(given) - value).abs();
+    prop_assert!(
+        error <= roundings * U * value.abs() + TINY,
+        "a normal is {:e}, {} roundings from {:e}",
+        given,
+        error / (U * value.abs()),
+        value
+    );
     prop_assert!(given.to_bits() != (-0f32).to_bits(), "a normal is -0");
     Ok(())
 }
@@ -191,7 +195,7 @@ impl Plain {
         (both % (1 << 53)) as f64 / (1u64 << 53) as f64
     }
 
-    /// One of a pair in `f64`; the second is kept. Rounded to `f32` it is off by half a unit.
+    /// One of a pair in `f64`; the second is kept. What is left is the rounding to `f32`.
     fn normal(&mut self) -> Normal {
         let value = self.spare.take().unwrap_or_else(|| {
             let (u1, u2) = (self.unit_of_two_words(), self.unit_of_two_words());
@@ -199,7 +203,7 @@ impl Plain {
             self.spare = Some(radius * angle.sin());
             radius * angle.cos()
         });
-        Normal { value, units: 0.51 }
+        Normal { value, roundings: 1.001 }
     }
 
     fn normals(&mut self, count: usize) -> Vec<Normal> {
@@ -219,8 +223,11 @@ impl Plain {
         normals
     }
 
-    /// Eight radii, eight angles: eight cosines, eight sines. The angle is a product in `f32`, the rest of it the crate
-    /// computes in single precision too, as PyTorch does.
+    /// Eight radii, eight angles: eight cosines, eight sines. The angle is a product in `f32`.
+    ///
+    /// The rest the crate computes in single precision too, as PyTorch does, with the functions of Cephes, which are off by
+    /// two units in the last place at most: 4 `U`. Of that of the logarithm the root lets half through, that of the sine
+    /// counts in full; root and product round once each. (In 48 million normals the worst was 4.05 `U`.)
     fn block(uniforms: &[f32]) -> Vec<Normal> {
         let (first, second) = uniforms.split_at(8);
         let pairs = first.iter().zip(second).map(|(u1, u2)| {
@@ -230,6 +237,6 @@ impl Plain {
         let pairs: Vec<(f64, f64)> = pairs.collect();
         let cosines = pairs.iter().map(|(radius, angle)| radius * angle.cos());
         let sines = pairs.iter().map(|(radius, angle)| radius * angle.sin());
-        cosines.chain(sines).map(|value| Normal { value, units: 3.0 }).collect()
+        cosines.chain(sines).map(|value| Normal { value, roundings: 2.0 + 4.0 + 2.0 }).collect()
     }
 }

@@ -14,7 +14,7 @@ pub trait Candidate {
     fn result(&mut self) -> Result<Vec<f32>, Failure>;
 }
 
-/// A candidate under its name: that of the crate, or `crate/variant`. The table shows the fastest variant.
+/// A candidate under the name of its crate, or why there is none.
 pub type Named = (String, Result<Box<dyn Candidate>, Failure>);
 
 /// All candidates for a work that live in this process.

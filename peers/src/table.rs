@@ -13,23 +13,19 @@ pub struct Measurement {
     pub seconds: f64,
 }
 
-impl Measurement {
-    /// `crate` of `crate/variant`.
-    fn row(&self) -> &str {
-        self.name.split('/').next().unwrap_or(&self.name)
-    }
-}
-
 pub fn print(options: &Options, measurements: &[Measurement]) {
     for &threads in &options.threads {
-        println!("Peak of multiply-adds, threads: {threads}: {:.0} GFLOP/s", peak_rate(measurements, threads) / 1e9);
+        let peak = peak_rate(measurements, threads) / 1e9;
+        // Single steps alone are not measured with several threads.
+        if peak > 0.0 {
+            println!("Peak of multiply-adds, threads: {threads}: {peak:.0} GFLOP/s");
+        }
     }
     println!("In parentheses: of elman, its part of that peak; of the others, how many times elman's time they take.");
     for &kind in &options.kinds {
         println!("\n{}\n", title(kind));
         print_rows(&rows(options, kind, measurements), options.markdown);
     }
-    print_variants(measurements);
 }
 
 /// Floating-point operations a second, the best of all works.
@@ -62,8 +58,8 @@ fn rows(options: &Options, kind: Kind, measurements: &[Measurement]) -> Vec<Vec<
     for &threads in &options.threads {
         let mut names: Vec<&str> = Vec::new();
         for m in measurements.iter().filter(|m| m.work.kind == kind && m.threads == threads && m.name != peak::NAME) {
-            if !names.contains(&m.row()) {
-                names.push(m.row());
+            if !names.contains(&m.name.as_str()) {
+                names.push(&m.name);
             }
         }
         for name in names {
@@ -76,7 +72,7 @@ fn rows(options: &Options, kind: Kind, measurements: &[Measurement]) -> Vec<Vec<
 }
 
 fn cell(measurements: &[Measurement], work: Work, name: &str, threads: usize) -> String {
-    let shortest = |name: &str| fastest(measurements, work, name, threads).map(|m| m.seconds);
+    let shortest = |name: &str| seconds(measurements, work, name, threads);
     let Some(seconds) = shortest(name) else { return "-".to_owned() };
     let comparison = if name == this_crate::NAME {
         format!("{:.0} %", 100.0 * work.operations() / seconds / peak_rate(measurements, threads))
@@ -91,10 +87,9 @@ fn cell(measurements: &[Measurement], work: Work, name: &str, threads: usize) ->
     format!("{} ({comparison})", three_digits(figure))
 }
 
-/// The fastest variant of a crate.
-fn fastest<'a>(measurements: &'a [Measurement], work: Work, name: &str, threads: usize) -> Option<&'a Measurement> {
-    let variants = measurements.iter().filter(|m| m.work == work && m.row() == name && m.threads == threads);
-    variants.min_by(|a, b| a.seconds.total_cmp(&b.seconds))
+fn seconds(measurements: &[Measurement], work: Work, name: &str, threads: usize) -> Option<f64> {
+    let found = measurements.iter().find(|m| m.work == work && m.name == name && m.threads == threads);
+    found.map(|m| m.seconds)
 }
 
 fn three_digits(value: f64) -> String {
@@ -126,21 +121,4 @@ fn line(row: &[String], widths: &[usize], markdown: bool) -> String {
     };
     let cells: Vec<String> = row.iter().zip(widths).enumerate().map(pad).collect();
     if markdown { format!("| {} |", cells.join(" | ")) } else { cells.join("   ").trim_end().to_owned() }
-}
-
-/// Says which variants stand in the table, where a crate has several.
-fn print_variants(measurements: &[Measurement]) {
-    let mut winners: Vec<(&str, usize)> = Vec::new();
-    for m in measurements.iter().filter(|m| m.name.contains('/')) {
-        if fastest(measurements, m.work, m.row(), m.threads).is_some_and(|winner| winner.name == m.name) {
-            match winners.iter_mut().find(|(name, _)| *name == m.name) {
-                Some((_, count)) => *count += 1,
-                None => winners.push((&m.name, 1)),
-            }
-        }
-    }
-    if !winners.is_empty() {
-        let list: Vec<String> = winners.iter().map(|(name, count)| format!("{name} in {count}")).collect();
-        println!("\nOf several variants the fastest stands in the table: {}.", list.join(", "));
-    }
 }
