@@ -1,6 +1,6 @@
 //! burn, on its backend for processors, flex: the recurrence by hand over its tensors, as for candle. Its own module
-//! `nn::Rnn` projects the inputs of each step by themselves and copies all outputs at each step. Its older backend ndarray
-//! is deprecated; in a run with both, flex was the faster one in nine figures of ten.
+//! `nn::Rnn` projects each step by itself and assigns into all outputs: 1.2 to 2 times as long (32 to 512 neurons). Its
+//! older backend ndarray is deprecated; in a run with both, flex was the faster one in nine figures of ten.
 
 use crate::candidate::{Candidate, Failure, Named, named};
 use crate::work::{

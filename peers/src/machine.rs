@@ -6,7 +6,13 @@ use std::fs;
 /// The processor, its caches and the level, in one line.
 pub fn describe() -> String {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{}, {threads} threads, {}, elman at level {}", processor(), caches(), Level::detect())
+    format!("{}, {threads} threads, {}, elman at level {}{}", processor(), caches(), Level::detect(), load())
+}
+
+/// How many others want the processors, before this program adds to them.
+fn load() -> String {
+    let averages = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    averages.split_whitespace().next().map_or(String::new(), |load| format!(", load before the run {load}"))
 }
 
 fn processor() -> String {

@@ -11,7 +11,7 @@ Options:
   --only KIND       forward, training, character or step; may be given again for a second kind
   --threads N       only with N threads (default: with 1, then with all that the machine has)
   --python PROGRAM  adds PyTorch, JAX and onnxruntime, as far as this Python has them
-  --quick           fewer sizes and rounds: half a minute, rough figures
+  --quick           fewer sizes and rounds: rough figures
   --markdown        prints tables for a README
   --help            this text
 

@@ -9,8 +9,9 @@ pub const NAME: &str = "peak";
 
 /// Multiply-adds in flight: a latency of 4 or 5 cycles times 2 units, and some to spare.
 const CHAINS: usize = 14;
-/// Rounds of one run on each thread: about 10 milliseconds, so that starting threads does not count.
-const ROUNDS: usize = 3_000_000;
+/// Rounds of one run on each thread, some milliseconds: so long that starting threads counts little, so short that some run
+/// is not disturbed.
+const ROUNDS: usize = 1_000_000;
 
 pub fn candidates(_work: Work, threads: usize) -> Vec<Named> {
     vec![named(NAME, Ok(Peak { threads, level: Level::detect() }))]

@@ -21,10 +21,21 @@ pub fn print(options: &Options, measurements: &[Measurement]) {
             println!("Peak of multiply-adds, threads: {threads}: {peak:.0} GFLOP/s");
         }
     }
+    warn_if_busy(options, measurements);
     println!("In parentheses: of elman, its part of that peak; of the others, how many times elman's time they take.");
     for &kind in &options.kinds {
         println!("\n{}\n", title(kind));
         print_rows(&rows(options, kind, measurements), options.markdown);
+    }
+}
+
+/// Several threads that never had their processors to themselves show in the peak.
+fn warn_if_busy(options: &Options, measurements: &[Measurement]) {
+    let [first, .., last] = options.threads[..] else { return };
+    let (one, all) = (peak_rate(measurements, first) / first as f64, peak_rate(measurements, last) / last as f64);
+    if all > 0.0 && all < 0.75 * one {
+        println!("The machine was busy: with {last} threads each reached {:.0} % of that.", 100.0 * all / one);
+        println!("Rows with {last} threads tell little, least of all where threads wait for each other.");
     }
 }
 
@@ -107,8 +118,8 @@ fn print_rows(rows: &[Vec<String>], markdown: bool) {
     for (index, row) in rows.iter().enumerate() {
         println!("{}", line(row, &widths, markdown));
         if index == 0 && markdown {
-            let dashes: Vec<String> = widths.iter().map(|&width| "-".repeat(width.max(2) - 1) + ":").collect();
-            println!("|:{}|", dashes.join("|"));
+            let dashes: Vec<String> = widths.iter().map(|&width| "-".repeat(width + 1)).collect();
+            println!("|:{}:|", dashes.join(":|").replacen(":|", "|", 1));
         }
     }
 }
