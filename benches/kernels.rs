@@ -2,18 +2,15 @@
 //!
 //! Criterion reports throughput in floating-point operations; only ratios within one run mean something.
 
+mod common;
+
+use common::rows;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use elman::reference;
 use elman::{
     Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, Sequences, Trace,
 };
 use std::hint::black_box;
-
-fn rows<const N: usize>(generator: &mut Generator, count: usize) -> Vec<[f32; N]> {
-    let mut rows = vec![[0.0; N]; count];
-    generator.fill_uniform(rows.as_flattened_mut(), -1.0, 1.0);
-    rows
-}
 
 fn reference_cell<const IN: usize, const HID: usize>(cell: &RnnCell<IN, HID>) -> reference::Cell {
     reference::Cell {
@@ -41,6 +38,22 @@ fn step<const H: usize>(c: &mut Criterion) {
     let x = x.map(f64::from);
     let mut h = vec![0.0; H];
     group.bench_function("reference", |b| b.iter(|| h = reference::cell_step(&naive, black_box(&x), &h)));
+    group.finish();
+}
+
+/// One matrix-vector product with its bias.
+fn matvec<const H: usize>(c: &mut Criterion) {
+    let mut generator = Generator::seed(1);
+    let linear = Linear::<H, H>::boxed(&mut generator);
+    let x = rows::<H>(&mut generator, 1)[0];
+    let mut group = c.benchmark_group(format!("matvec/{H}"));
+    group.throughput(Throughput::Elements((2 * H * H) as u64));
+    for level in Level::available() {
+        group.bench_function(level.name(), |b| b.iter(|| linear.apply_at(level, black_box(&x))));
+    }
+    let weight: Vec<f64> = linear.weight_torch().map(f64::from).collect();
+    let (bias, x) = (linear.bias.map(f64::from), x.map(f64::from));
+    group.bench_function("reference", |b| b.iter(|| reference::affine(&weight, &bias, black_box(&x))));
     group.finish();
 }
 
@@ -145,8 +158,42 @@ fn tutorial(c: &mut Criterion) {
     group.finish();
 }
 
+/// One training step of a character model: 64 sequences of 100 letters, mean cross-entropy, Adam; in letters.
+fn character_model(c: &mut Criterion) {
+    const STEPS: usize = 100;
+    const BATCH: usize = 64;
+    let letters: Vec<usize> = (0..STEPS * BATCH).map(|i| i * i % 65).collect();
+    let letters = Sequences::batch_first(&letters, STEPS, BATCH).unwrap();
+    let mut group = c.benchmark_group("training-step/character-model");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements((STEPS * BATCH) as u64));
+    for level in Level::available() {
+        let mut generator = Generator::seed(42);
+        let mut model = (
+            Embedding::<65, 32>::new(&mut generator),
+            Rnn::<32, 128, 2>::new(&mut generator),
+            Linear::<128, 65>::new(&mut generator),
+        );
+        let mut adam = Adam::new(1e-3).with_level(level);
+        let loss = CrossEntropy::mean().with_level(level);
+        let (mut trace, mut gradients, mut d_logits) = (Trace::at(level), model.zeros_like(), Default::default());
+        group.bench_function(level.name(), |b| {
+            b.iter(|| {
+                model.forward_into(letters, &mut trace).unwrap();
+                loss.loss_into(trace.output(), letters, &mut d_logits).unwrap();
+                model.backward_into(letters, &mut trace, &d_logits, &mut gradients).unwrap();
+                adam.step(&mut model, &gradients).unwrap();
+            });
+        });
+    }
+    group.finish();
+}
+
 criterion_group!(
     benches,
+    matvec::<16>,
+    matvec::<64>,
+    matvec::<256>,
     step::<4>,
     step::<8>,
     step::<16>,
@@ -162,5 +209,6 @@ criterion_group!(
     batch::<128>,
     batch::<256>,
     tutorial,
+    character_model,
 );
 criterion_main!(benches);
