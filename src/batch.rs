@@ -23,6 +23,11 @@ pub(crate) trait Divide: Sized + Send {
     fn run(self);
 }
 
+/// The product of all factors, or the most there can be: no steps at all may be any number of them.
+pub(crate) fn operations(factors: &[usize]) -> usize {
+    factors.iter().fold(1, |product, factor| product.saturating_mul(*factor))
+}
+
 /// How many threads share `operations` floating-point operations.
 pub(crate) fn threads(operations: usize) -> usize {
     #[cfg(feature = "rayon")]

@@ -138,7 +138,7 @@ impl CrossEntropy {
             d_logits: d_logits.rows_mut().as_flattened_mut(),
         };
         // An exponential takes about as long as twenty multiplications.
-        let on_threads = batch::threads(20 * rows * C) > 1;
+        let on_threads = batch::threads(batch::operations(&[20, rows, C])) > 1;
         let sum = softmax.sum(self.level, on_threads);
         Ok((sum * scale) as f32)
     }

@@ -213,7 +213,7 @@ mod over_sequences {
                 steps: 0..input.steps(),
             };
             let work = Forward { level: run.level, projection };
-            batch::run_shared(work, 2 * input.steps() * input.batch() * IN * OUT);
+            batch::run_shared(work, batch::operations(&[2, input.steps(), input.batch(), IN, OUT]));
             Ok(())
         }
 
@@ -270,7 +270,7 @@ mod over_sequences {
                 d_input: cache.d_input.rows_mut(),
                 gradients: GroupGradients::new(gradients, &mut cache.group_gradients),
             };
-            batch::run_pieces(work, 4 * input.steps() * input.batch() * IN * OUT);
+            batch::run_pieces(work, batch::operations(&[4, input.steps(), input.batch(), IN, OUT]));
             if run.complete {
                 for group in &cache.group_gradients {
                     gradients.add(group);

@@ -390,7 +390,7 @@ pub(super) mod over_sequences {
                 out: cache.output.rows_mut(),
                 steps,
             };
-            batch::run_shared(work, 2 * steps * samples * HID * (IN + HID));
+            batch::run_shared(work, batch::operations(&[2, steps, samples, HID, IN + HID]));
             cache.last.clear();
             cache.last.extend(cache.output.view().last_rows());
             Ok(())
@@ -436,7 +436,7 @@ pub(super) mod over_sequences {
                 d_initial: &mut cache.d_initial,
                 gradients: GroupGradients::new(gradients, &mut cache.group_gradients),
             };
-            batch::run_pieces(work, 4 * steps * samples * HID * (IN + HID));
+            batch::run_pieces(work, batch::operations(&[4, steps, samples, HID, IN + HID]));
             if run.complete {
                 for group in &cache.group_gradients {
                     gradients.add(group);
