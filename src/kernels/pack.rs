@@ -101,6 +101,15 @@ pub(crate) struct Panel<'a> {
     pub(crate) span: Span,
 }
 
+impl<'a> Panel<'a> {
+    /// A panel, counted from the left, of all of them one behind the other, `rows` rows each.
+    #[inline(always)]
+    pub(crate) fn of(data: &'a [f32], rows: usize, lanes: usize, columns: usize, panel: usize) -> Self {
+        let span = span(lanes, columns, panel);
+        Panel { data: &data[span.first * rows..][..span.width * rows], span }
+    }
+}
+
 impl Panels {
     /// Packs `matrix`, rows of `columns` numbers, for vectors of `lanes`.
     pub(crate) fn pack(&mut self, lanes: usize, matrix: &[f32], columns: usize) {
@@ -157,8 +166,7 @@ impl Panels {
     /// A panel, counted from the left.
     #[inline(always)]
     pub(crate) fn panel(&self, panel: usize) -> Panel<'_> {
-        let span = span(self.lanes, self.columns, panel);
         let data = self.data.as_slice(self.rows * padded(self.lanes, self.columns));
-        Panel { data: &data[span.first * self.rows..][..span.width * self.rows], span }
+        Panel::of(data, self.rows, self.lanes, self.columns, panel)
     }
 }

@@ -448,9 +448,7 @@ impl Rows for RecurrentBackward<'_> {
     #[inline(always)]
     fn output(&mut self, _: usize, sample: usize) -> (ViewMut<'_>, View<'_>) {
         let data = &mut self.d_sums[(sample * self.slots + self.slot) * self.hidden..];
-        let h =
-            View { data: self.output.starting_at(sample, self.step), stride: self.output.sample_stride * self.hidden };
-        (ViewMut { data, stride: self.slots * self.hidden }, h)
+        (ViewMut { data, stride: self.slots * self.hidden }, self.output.view(sample, self.step))
     }
     #[inline(always)]
     fn finish<S: Simd>(s: S, sums: S::F32, h: S::F32) -> S::F32 {

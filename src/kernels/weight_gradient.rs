@@ -79,10 +79,7 @@ mod block {
         #[inline(always)]
         fn panels<S: Simd>(&self, _: S) -> impl Iterator<Item = Panel<'a>> {
             let (panels, rows, columns) = (self.panels, self.grid.0 * self.grid.1, self.columns);
-            (0..panel_count(S::LANES, columns)).map(move |panel| {
-                let span = span(S::LANES, columns, panel);
-                Panel { data: &panels[span.first * rows..][..span.width * rows], span }
-            })
+            (0..panel_count(S::LANES, columns)).map(move |panel| Panel::of(panels, rows, S::LANES, columns, panel))
         }
 
         /// `d_weight[k][n] += sum over the block of input[k] * d_output[n]`, `d_weight` being input-major.

@@ -374,12 +374,12 @@ pub(super) mod over_sequences {
             let lanes = run.level.lanes();
             if samples >= SAMPLES_FOR_TILES || !Self::STEPS_TOGETHER {
                 cache.packed.input.pack(lanes, self.weight_ih.as_flattened(), HID);
+                for ((to, a), b) in cache.packed.bias.get(HID).iter_mut().zip(&self.bias_ih).zip(&self.bias_hh) {
+                    *to = a + b;
+                }
             }
             if samples >= SAMPLES_FOR_TILES {
                 cache.packed.recurrent.pack(lanes, self.weight_hh.as_flattened(), HID);
-            }
-            for ((to, a), b) in cache.packed.bias.get(HID).iter_mut().zip(&self.bias_ih).zip(&self.bias_hh) {
-                *to = a + b;
             }
             let work = ForwardSamples {
                 level: run.level,
