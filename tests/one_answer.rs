@@ -408,7 +408,7 @@ fn canonical<const N: usize>(weight: &[[f32; N]], x: &[f32], init: [f32; N]) -> 
     let k = x.len();
     let chains = if k < 4 || N >= 128 {
         1
-    } else if k < 8 || N > 32 {
+    } else if k < 8 || N >= 32 {
         2
     } else {
         4

@@ -3,10 +3,8 @@
 
 tanh, for a = |x|: a segment is half a binade, [1, 1.5) [1.5, 2) ..., read off the bits of a; below 3/8 is one segment
 more and the last begins at 8. The low four bits of bits(a) >> 22 number them 11..15, 0..4, and 10 for the first.
-    m = the middle of the half binade, from the bits of a alone, 5/16 at least and 10 at most
-    e = a - m                        ready when the table answers
-    d = a - center                   exact, ready 4 cycles later
-    p = c0 + c1*e + ... + c6*e^6
+    d = a - center                   exact
+    p = c0 + c1*d + ... + c6*d^6
     tanh(a) = base + d*p             base = a and center = 0 in the first segment
 Centers are chosen so that tanh(center) is almost exactly an f32 (Gal's accurate points): `base` then costs no accuracy.
 In the tail they sit at the right end of the segment: d and with it the noise of p vanish where tanh is flattest, which
@@ -22,7 +20,6 @@ EDGES = [0, 0.375, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, LIMIT]
 LAST = len(EDGES) - 2
 f32 = lambda v: float(np.float32(float(v)))
 ulp = lambda y: 2.0 ** (np.floor(np.log2(y)) - 23)
-MIDDLES = [0.3125] + [(lo + hi) / 2 for lo, hi in zip(EDGES[1:-2], EDGES[2:-1])] + [10.0]
 
 
 def lawson(target, basis, ridge=0.0, steps=60):
@@ -75,12 +72,12 @@ def trial(i, lo, hi, center, base, c, runs=40, length=1500):
     for k in range(runs):
         start = np.float32(first + (hi - first) * (k + 0.5) / runs).view(np.uint32)
         a = (start + np.arange(length, dtype=np.uint32)).view(one)
-        e, d = a - one(MIDDLES[i]), a - one(center)
-        e2 = e * e
+        d = a - one(center)
+        d2 = d * d
         c = [np.float64(v) for v in c]
-        low = fma(e2, fma(e, c[3], c[2]), fma(e, c[1], c[0]))
-        high = fma(e2, c[6], fma(e, c[5], c[4]))
-        p = fma(e2 * e2, high, low)
+        low = fma(d2, fma(d, c[3], c[2]), fma(d, c[1], c[0]))
+        high = fma(d2, c[6], fma(d, c[5], c[4]))
+        p = fma(d2 * d2, high, low)
         raw = d.astype(np.float64) * p + (a.astype(np.float64) if i == 0 else base)
         exact = np.tanh(a.astype(np.longdouble)).astype(np.float64)
         unit = ulp(exact)
@@ -95,7 +92,6 @@ def segment(i):
     if i == LAST:
         hi = 9.1  # from 9.01 on the answer is 1 whatever the last digits say
     a = (lo + hi) / 2 + (hi - lo) / 2 * np.cos(np.pi * (np.arange(300) + 0.5) / 300)
-    e = a - MIDDLES[i]
     exact = [mp.tanh(v) for v in a]
     weight = 1 / ulp(np.array([float(y) for y in exact]))
     if i == 0:
@@ -111,13 +107,11 @@ def segment(i):
         base = 1.0 if i == LAST else f32(mp.tanh(center))
         d = a - center
         target = np.array([float(y - (v if i == 0 else base)) for y, v in zip(exact, a)]) * weight
-        basis = np.stack([d * e**n for n in range(7)], 1) * weight[:, None]
+        basis = np.stack([d ** (n + 1) for n in range(7)], 1) * weight[:, None]
         for ridge in [0.0] + [2.0**-n for n in range(36, 18, -2)]:
             terms = 4 if i == LAST else 7  # four are enough there, and with fewer terms no rounding noise breaks monotony
             c, error = fit_rounded(target, basis[:, :terms], ridge)
             c += [0.0] * (7 - terms)
-            while i == 0 and np.polyval(c[::-1], -MIDDLES[0]) < 2e-9:  # p(0) > 0: zero keeps its sign
-                c[0] = float(np.nextafter(np.float32(c[0]), np.float32(1)))
             if error < 0.45:
                 worst, dips = trial(i, lo, hi, center, base, c)
                 cost = worst + 0.3 * np.log10(1 + dips)

@@ -23,33 +23,23 @@ fn max_keep(limit: f32, v: f32) -> f32 {
 
 const SIGN: u32 = 0x8000_0000;
 const FIRST: u32 = 0x3e80_0000; // 0.25: stands for everything below 3/8
-const LAST: u32 = 0x4100_0000; //  8: stands for everything above
-const HALF: u32 = 0x0020_0000; //  the middle of a half binade
+const LAST: u32 = 0x4100_0000; //  8: the last segment, which the limit lies in
 
-/// The comment on each line is the cycle at which its value is ready (4 per float operation, 3 per permute, 1 per bit
-/// operation).
 #[inline(always)]
 pub fn tanh<const FUSED: bool>(x: f32) -> f32 {
     let look = |table: &[u32; 16], i: u32| f32::from_bits(table[(i & 15) as usize]);
-    let sign = x.to_bits() & SIGN; //                                                1
-    let size = x.to_bits() & !SIGN; //                                               1
-    let i = size.max(FIRST).min(LAST) >> 22; //                                      4   (permuted: 7)
-    let m = (x.to_bits() & 0x7fc0_0000 | HALF).max(FIRST | HALF).min(LAST | HALF); // 3   (one ternary logic op)
-    let e = f32::from_bits(size.min(LIMIT.to_bits())) - f32::from_bits(m); //        7
-    let a = min_keep(LIMIT, f32::from_bits(size)); //                                5   keeps NaN
-    let d = a - look(&CENTER, i); //                                                 11
-    let base = if a < 0.375 { a } else { look(&BASE, i) }; //                        9
-    let e2 = e * e; //                                                               11
-    let c01 = fma::<FUSED>(look(&C1, i), e, look(&C0, i)); //                        11
-    let c23 = fma::<FUSED>(look(&C3, i), e, look(&C2, i)); //                        11
-    let c45 = fma::<FUSED>(look(&C5, i), e, look(&C4, i)); //                        11
-    let e4 = e2 * e2; //                                                             15
-    let c03 = fma::<FUSED>(e2, c23, c01); //                                         15
-    let c46 = fma::<FUSED>(e2, look(&C6, i), c45); //                                15
-    let p = fma::<FUSED>(e4, c46, c03); //                                           19
-    let d = f32::from_bits(d.to_bits() ^ sign);
-    let base = f32::from_bits(base.to_bits() | sign);
-    fma::<FUSED>(d, p, base) //                                                      23
+    let a = min_keep(LIMIT, f32::from_bits(x.to_bits() & !SIGN)); // keeps NaN
+    let i = (a.to_bits() as i32).max(FIRST as i32) as u32 >> 22;
+    let d = a - look(&CENTER, i);
+    let base = if a < 0.375 { a } else { look(&BASE, i) };
+    let d2 = d * d;
+    let c01 = fma::<FUSED>(look(&C1, i), d, look(&C0, i));
+    let c23 = fma::<FUSED>(look(&C3, i), d, look(&C2, i));
+    let c45 = fma::<FUSED>(look(&C5, i), d, look(&C4, i));
+    let c03 = fma::<FUSED>(d2, c23, c01);
+    let c46 = fma::<FUSED>(d2, look(&C6, i), c45);
+    let p = fma::<FUSED>(d2 * d2, c46, c03);
+    f32::from_bits(fma::<FUSED>(d, p, base).to_bits() | x.to_bits() & SIGN)
 }
 
 #[inline(always)]
