@@ -150,8 +150,12 @@ fn training_allocates_nothing_from_the_second_step_on() {
                 model.backward_into(tokens, &mut trace, &d_logits, &mut gradients).unwrap();
                 adam.step(&mut model, &gradients).unwrap();
             };
-            // A scoped pool, because it waits for its threads to end: none of them is counted into another test.
-            let builder = rayon::ThreadPoolBuilder::new().num_threads(threads).start_handler(|_| COUNTED.set(true));
+            // A scoped pool, because it waits for its threads: none of them is counted into another test, nor what they
+            // allocate when they are gone for the pool and tidy up.
+            let builder = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .start_handler(|_| COUNTED.set(true))
+                .exit_handler(|_| COUNTED.set(false));
             let in_pool = builder.build_scoped(
                 |thread| thread.run(),
                 |pool| {
