@@ -178,11 +178,6 @@ impl Simd for Avx2 {
         unsafe { _mm256_sub_epi32(a, b) }
     }
     #[inline(always)]
-    fn min_i32(self, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: registers alone; the token proves the feature.
-        unsafe { _mm256_min_epi32(a, b) }
-    }
-    #[inline(always)]
     fn max_i32(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm256_max_epi32(a, b) }
@@ -196,11 +191,6 @@ impl Simd for Avx2 {
     fn or(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm256_or_si256(a, b) }
-    }
-    #[inline(always)]
-    fn xor(self, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: registers alone; the token proves the feature.
-        unsafe { _mm256_xor_si256(a, b) }
     }
     #[inline(always)]
     fn shift_left<const BITS: i32>(self, a: __m256i) -> __m256i {

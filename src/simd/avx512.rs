@@ -184,11 +184,6 @@ impl Simd for Avx512 {
         unsafe { _mm512_sub_epi32(a, b) }
     }
     #[inline(always)]
-    fn min_i32(self, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: registers alone; the token proves the feature.
-        unsafe { _mm512_min_epi32(a, b) }
-    }
-    #[inline(always)]
     fn max_i32(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm512_max_epi32(a, b) }
@@ -202,11 +197,6 @@ impl Simd for Avx512 {
     fn or(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm512_or_si512(a, b) }
-    }
-    #[inline(always)]
-    fn xor(self, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: registers alone; the token proves the feature.
-        unsafe { _mm512_xor_si512(a, b) }
     }
     #[inline(always)]
     fn shift_left<const BITS: i32>(self, a: __m512i) -> __m512i {

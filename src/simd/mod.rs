@@ -84,16 +84,12 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a - b`, wrapping.
     fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
-    /// The smaller one.
-    fn min_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// The larger one.
     fn max_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a & b`
     fn and(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a | b`
     fn or(self, a: Self::I32, b: Self::I32) -> Self::I32;
-    /// `a ^ b`
-    fn xor(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a << BITS`
     fn shift_left<const BITS: i32>(self, a: Self::I32) -> Self::I32;
     /// `a >> BITS`, filling with zeros.

@@ -133,10 +133,6 @@ impl Simd for Portable {
         a - b
     }
     #[inline(always)]
-    fn min_i32(self, a: i32x4, b: i32x4) -> i32x4 {
-        a.min(b)
-    }
-    #[inline(always)]
     fn max_i32(self, a: i32x4, b: i32x4) -> i32x4 {
         a.max(b)
     }
@@ -147,10 +143,6 @@ impl Simd for Portable {
     #[inline(always)]
     fn or(self, a: i32x4, b: i32x4) -> i32x4 {
         a | b
-    }
-    #[inline(always)]
-    fn xor(self, a: i32x4, b: i32x4) -> i32x4 {
-        a ^ b
     }
     #[inline(always)]
     fn shift_left<const BITS: i32>(self, a: i32x4) -> i32x4 {
