@@ -3,8 +3,7 @@
 //! The cut never changes a result: samples do not meet in a forward pass, and gradients are summed over groups of a
 //! fixed number of samples, group after group, whoever computed them.
 
-use crate::parameters::Parameters;
-use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// Samples whose gradients are summed together: the unit of work of the backward pass.
 pub(crate) const SAMPLES_PER_GROUP: usize = 16;
@@ -84,40 +83,69 @@ pub(crate) fn join<A: Send, B: Send>(
     (first(), second())
 }
 
-/// Where the gradients of consecutive groups go: those of group 0 to the caller, the others to memory of the layer.
-pub(crate) struct GroupGradients<'a, G> {
-    first: Option<&'a mut G>,
-    rest: &'a mut [G],
+/// Where the gradients of one tensor go, of consecutive groups: those of group 0 to the caller, the others to memory of
+/// the layer.
+pub(crate) struct GroupGradients<'a> {
+    first: Option<&'a mut [f32]>,
+    rest: &'a mut [f32],
+    /// Numbers in the tensor.
+    len: usize,
 }
 
-impl<'a, G> GroupGradients<'a, G> {
-    pub(crate) fn new(first: &'a mut G, rest: &'a mut [G]) -> Self {
-        Self { first: Some(first), rest }
+impl<'a> GroupGradients<'a> {
+    pub(crate) fn new(first: &'a mut [f32], rest: &'a mut [f32]) -> Self {
+        let len = first.len();
+        Self { first: Some(first), rest, len }
     }
 
-    /// Those of the first `groups` groups, and the others.
-    pub(crate) fn split(self, groups: usize) -> (Self, Self) {
-        let (first, second) = self.rest.split_at_mut(groups - usize::from(self.first.is_some()));
-        (Self { first: self.first, rest: first }, Self { first: None, rest: second })
+    /// Takes those of the first `groups` groups away.
+    pub(crate) fn take_front(&mut self, groups: usize) -> Self {
+        let first = self.first.take();
+        let numbers = (groups - usize::from(first.is_some())) * self.len;
+        let (front, rest) = core::mem::take(&mut self.rest).split_at_mut(numbers);
+        self.rest = rest;
+        Self { first, rest: front, len: self.len }
     }
 
     /// Those of the only group.
-    pub(crate) fn only(self) -> &'a mut G {
-        match self.first {
-            Some(first) => first,
-            None => &mut self.rest[0],
-        }
+    pub(crate) fn only(self) -> &'a mut [f32] {
+        self.first.unwrap_or(self.rest)
     }
 }
 
-/// Zeroed gradients for every group but the first.
-pub(crate) fn reset_groups<G: Parameters + bytemuck::Zeroable>(memory: &mut Box<[G]>, groups: usize) {
-    let groups = groups.saturating_sub(1);
-    if memory.len() == groups {
-        for gradients in memory {
-            gradients.fill_zero();
+/// Memory of a layer for the gradients of `TENSORS` tensors, of every group but the first.
+#[derive(Debug)]
+pub(crate) struct GroupMemory<const TENSORS: usize>([Vec<f32>; TENSORS]);
+
+impl<const TENSORS: usize> Default for GroupMemory<TENSORS> {
+    fn default() -> Self {
+        Self([const { Vec::new() }; TENSORS])
+    }
+}
+
+impl<const TENSORS: usize> GroupMemory<TENSORS> {
+    /// Zeros for so many groups, the first one included, of tensors like these.
+    pub(crate) fn reset(&mut self, groups: usize, tensors: [&[f32]; TENSORS]) {
+        for (memory, tensor) in self.0.iter_mut().zip(tensors) {
+            memory.clear();
+            memory.resize(groups.saturating_sub(1) * tensor.len(), 0.0);
         }
-    } else {
-        *memory = bytemuck::zeroed_slice_box(groups);
+    }
+
+    /// Where the gradients of every group go.
+    pub(crate) fn groups<'a>(&'a mut self, tensors: [&'a mut [f32]; TENSORS]) -> [GroupGradients<'a>; TENSORS] {
+        let mut memory = self.0.iter_mut();
+        tensors.map(|first| GroupGradients::new(first, memory.next().map_or(&mut [], |rest| rest)))
+    }
+
+    /// Adds all groups to the first, one after the other.
+    pub(crate) fn add_to(&self, tensors: [&mut [f32]; TENSORS]) {
+        for (sum, memory) in tensors.into_iter().zip(&self.0) {
+            for group in memory.chunks_exact(sum.len().max(1)) {
+                for (to, d) in sum.iter_mut().zip(group) {
+                    *to += d;
+                }
+            }
+        }
     }
 }

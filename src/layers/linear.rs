@@ -165,13 +165,12 @@ impl_parameters!(Linear<IN, OUT> { weight flattened, bias });
 #[cfg(feature = "alloc")]
 mod over_sequences {
     use super::*;
-    use crate::batch::{self, Divide, GroupGradients, SAMPLES_PER_GROUP};
+    use crate::batch::{self, Divide, GroupGradients, GroupMemory, SAMPLES_PER_GROUP};
     use crate::kernels::pack::{Panels, Scratch};
     use crate::kernels::recurrence::{Projection, STEPS_PER_BLOCK, Strided, blocks_from_the_end};
     use crate::kernels::weight_gradient::Block;
     use crate::model::{Layer, Run, check_output_shape};
     use crate::sequences::{Sequences, SequencesBuf};
-    use alloc::boxed::Box;
     use alloc::vec::Vec;
 
     /// What a [`Linear`] keeps between forward and backward, and its memory for both.
@@ -183,7 +182,7 @@ mod over_sequences {
         packed_transpose: Panels,
         /// One for every group of samples.
         scratch: Vec<Scratch>,
-        group_gradients: Box<[Linear<IN, OUT>]>,
+        group_gradients: GroupMemory<2>,
     }
 
     impl<const IN: usize, const OUT: usize> Layer for Linear<IN, OUT> {
@@ -249,7 +248,7 @@ mod over_sequences {
             self.check_backward(input, cache, d_output.shape(), &())?;
             let groups = input.batch().div_ceil(SAMPLES_PER_GROUP);
             if run.from_zero {
-                batch::reset_groups(&mut cache.group_gradients, groups);
+                cache.group_gradients.reset(groups, [self.weight.as_flattened(), &self.bias]);
                 gradients.fill_zero();
             }
             cache.scratch.resize_with(groups.max(cache.scratch.len()), Scratch::default);
@@ -260,21 +259,19 @@ mod over_sequences {
                 cache.d_input.reshape((input.steps(), 0));
             }
             let work = Backward {
-                run,
+                level: run.level,
                 samples: input.batch(),
                 steps: input.steps(),
                 input: input.strided(),
                 d_output: d_output.strided(),
                 packed: &cache.packed_transpose,
                 scratch: &mut cache.scratch,
-                d_input: cache.d_input.rows_mut(),
-                gradients: GroupGradients::new(gradients, &mut cache.group_gradients),
+                d_input: run.d_input.then_some(cache.d_input.rows_mut().as_flattened_mut()),
+                gradients: cache.group_gradients.groups([gradients.weight.as_flattened_mut(), &mut gradients.bias]),
             };
             batch::run_pieces(work, batch::operations(&[4, input.steps(), input.batch(), IN, OUT]));
             if run.complete {
-                for group in &cache.group_gradients {
-                    gradients.add(group);
-                }
+                cache.group_gradients.add_to([gradients.weight.as_flattened_mut(), &mut gradients.bias]);
             }
             Ok(())
         }
@@ -321,29 +318,31 @@ mod over_sequences {
     }
 
     /// A backward over groups of samples.
-    struct Backward<'a, const IN: usize, const OUT: usize> {
-        run: Run,
+    struct Backward<'a> {
+        level: Level,
         samples: usize,
         steps: usize,
         input: Strided<'a>,
         d_output: Strided<'a>,
         packed: &'a Panels,
         scratch: &'a mut [Scratch],
-        d_input: &'a mut [[f32; IN]],
-        gradients: GroupGradients<'a, Linear<IN, OUT>>,
+        /// `[samples][steps][inputs]`, where anybody asks for it.
+        d_input: Option<&'a mut [f32]>,
+        /// Of the weights and the bias.
+        gradients: [GroupGradients<'a>; 2],
     }
 
-    impl<const IN: usize, const OUT: usize> Divide for Backward<'_, IN, OUT> {
+    impl Divide for Backward<'_> {
         fn pieces(&self) -> usize {
             self.samples.div_ceil(SAMPLES_PER_GROUP)
         }
 
-        fn split(self, pieces: usize) -> (Self, Self) {
+        fn split(mut self, pieces: usize) -> (Self, Self) {
             let samples = pieces * SAMPLES_PER_GROUP;
-            let rows = if self.run.d_input { samples * self.steps } else { 0 };
             let (scratch, scratch_rest) = self.scratch.split_at_mut(pieces);
-            let (d_input, d_input_rest) = self.d_input.split_at_mut(rows);
-            let (gradients, gradients_rest) = self.gradients.split(pieces);
+            let (d_input, d_input_rest) =
+                self.d_input.map(|rows| rows.split_at_mut(samples * self.steps * self.input.width)).unzip();
+            let gradients = self.gradients.each_mut().map(|tensor| tensor.take_front(pieces));
             (
                 Self { samples, scratch, d_input, gradients, ..self },
                 Self {
@@ -352,39 +351,32 @@ mod over_sequences {
                     d_output: self.d_output.starting_at_sample(samples),
                     scratch: scratch_rest,
                     d_input: d_input_rest,
-                    gradients: gradients_rest,
+                    gradients: self.gradients,
                     ..self
                 },
             )
         }
 
         fn run(self) {
-            let Self { run, samples, steps, input, d_output, packed, .. } = self;
+            let Self { level, samples, steps, input, d_output, packed, .. } = self;
             if samples == 0 {
                 return;
             }
-            let gradients = self.gradients.only();
-            let parameter_gradients = ParameterGradients {
-                input,
-                d_output,
-                samples,
-                steps,
-                scratch: &mut self.scratch[0],
-                d_weight: gradients.weight.as_flattened_mut(),
-                d_bias: &mut gradients.bias,
-            };
-            parameter_gradients.at(run.level);
-            if run.d_input {
+            let [d_weight, d_bias] = self.gradients.map(GroupGradients::only);
+            let parameter_gradients =
+                ParameterGradients { input, d_output, samples, steps, scratch: &mut self.scratch[0], d_weight, d_bias };
+            parameter_gradients.at(level);
+            if let Some(out) = self.d_input {
                 let projection = Projection {
                     panels: packed,
                     input: d_output,
                     bias: None,
-                    out: self.d_input.as_flattened_mut(),
+                    out,
                     out_steps: steps,
                     samples,
                     steps: 0..steps,
                 };
-                projection.at(run.level);
+                projection.at(level);
             }
         }
     }

@@ -5,6 +5,8 @@ mod linear;
 #[cfg(feature = "alloc")]
 mod rnn;
 mod rnn_cell;
+#[cfg(feature = "alloc")]
+mod rnn_threads;
 mod token_rnn_cell;
 
 pub use embedding::Embedding;

@@ -285,15 +285,15 @@ impl_parameters!(RnnCell<IN, HID> { weight_ih flattened, weight_hh flattened, bi
 #[cfg(feature = "alloc")]
 pub(super) mod over_sequences {
     use super::*;
-    use crate::batch::{self, Divide, GroupGradients, SAMPLES_PER_GROUP};
+    use crate::batch::{self, GroupMemory, SAMPLES_PER_GROUP};
     use crate::kernels::pack::Scratch;
     use crate::kernels::recurrence::{
-        BYTES_FOR_STEPS, Backward, Forward, OneSample, PackedCell, PackedTranspose, Projection, SAMPLES_FOR_TILES,
+        BYTES_FOR_STEPS, Forward, OneSample, PackedCell, PackedTranspose, Projection, SAMPLES_FOR_TILES,
         STEPS_PER_BLOCK, Steps, Strided,
     };
+    use crate::layers::rnn_threads::{BackwardGroups, ForwardSamples};
     use crate::model::{Layer, Run, check_output_shape};
     use crate::sequences::{Sequences, SequencesBuf};
-    use alloc::boxed::Box;
     use alloc::vec::Vec;
 
     /// What an [`RnnCell`] keeps between forward and backward, and its memory for both.
@@ -307,7 +307,7 @@ pub(super) mod over_sequences {
         packed_transpose: PackedTranspose,
         /// One for every group of samples.
         scratch: Vec<Scratch>,
-        group_gradients: Box<[RnnCell<IN, HID>]>,
+        group_gradients: GroupMemory<3>,
         d_input: SequencesBuf<[f32; IN]>,
         d_initial: Vec<[f32; HID]>,
     }
@@ -354,6 +354,12 @@ pub(super) mod over_sequences {
         /// Whether one sample's steps take inputs and states together.
         const STEPS_TOGETHER: bool = (IN + HID) * HID * size_of::<f32>() <= BYTES_FOR_STEPS;
 
+        /// What a backward computes; the gradient of the other bias is the same.
+        fn tensors_mut(&mut self) -> [&mut [f32]; 3] {
+            let Self { weight_ih, weight_hh, bias_ih, .. } = self;
+            [weight_ih.as_flattened_mut(), weight_hh.as_flattened_mut(), bias_ih]
+        }
+
         /// Forward; `initial` has one row a sample, or none at all for zeros.
         pub(in crate::layers) fn forward_rows(
             &self,
@@ -381,19 +387,53 @@ pub(super) mod over_sequences {
             if samples >= SAMPLES_FOR_TILES {
                 cache.packed.recurrent.pack(lanes, self.weight_hh.as_flattened(), HID);
             }
-            let work = ForwardSamples {
-                level: run.level,
-                cell: self,
-                packed: &cache.packed,
-                input: input.strided(),
-                initial: &cache.initial,
-                out: cache.output.rows_mut(),
-                steps,
-            };
-            batch::run_shared(work, batch::operations(&[2, steps, samples, HID, IN + HID]));
+            let (input, out) = (input.strided(), cache.output.rows_mut());
+            if samples < SAMPLES_FOR_TILES {
+                for (sample, (states, before)) in out.chunks_exact_mut(steps).zip(&cache.initial).enumerate() {
+                    self.forward_alone(run.level, input.starting_at_sample(sample), before, states, &cache.packed);
+                }
+            } else {
+                let initial = rows_of_samples(&cache.initial);
+                let out = out.as_flattened_mut();
+                let forward = Forward { input, initial, packed: &cache.packed, out, samples, steps };
+                let work = ForwardSamples { level: run.level, forward };
+                batch::run_shared(work, batch::operations(&[2, steps, samples, HID, IN + HID]));
+            }
             cache.last.clear();
             cache.last.extend(cache.output.view().last_rows());
             Ok(())
+        }
+
+        /// Forward of one sample alone.
+        fn forward_alone(
+            &self,
+            level: Level,
+            input: Strided<'_>,
+            initial: &[f32; HID],
+            out: &mut [[f32; HID]],
+            packed: &PackedCell,
+        ) {
+            if const { Self::STEPS_TOGETHER } {
+                let steps = Steps { weights: self.weights(), input, before: initial, states: out };
+                return level.run_narrow(HID, steps);
+            }
+            let steps = out.len();
+            for start in (0..steps).step_by(STEPS_PER_BLOCK) {
+                let end = steps.min(start + STEPS_PER_BLOCK);
+                let projection = Projection {
+                    panels: &packed.input,
+                    input,
+                    bias: Some(packed.bias.as_slice(HID)),
+                    out: out.as_flattened_mut(),
+                    out_steps: steps,
+                    samples: 1,
+                    steps: start..end,
+                };
+                projection.at(level);
+                let (done, states) = out[..end].split_at_mut(start);
+                let before = done.last().unwrap_or(initial);
+                level.run_narrow(HID, OneSample { weight_hh: &self.weight_hh, before, states });
+            }
         }
 
         /// Backward; `d_final` has one row a sample, or none at all for zeros.
@@ -410,7 +450,8 @@ pub(super) mod over_sequences {
             let (steps, samples) = input.shape();
             let groups = samples.div_ceil(SAMPLES_PER_GROUP);
             if run.from_zero {
-                batch::reset_groups(&mut cache.group_gradients, groups);
+                let Self { weight_ih, weight_hh, bias_ih, .. } = self;
+                cache.group_gradients.reset(groups, [weight_ih.as_flattened(), weight_hh.as_flattened(), bias_ih]);
                 gradients.fill_zero();
             }
             cache.scratch.resize_with(groups.max(cache.scratch.len()), Scratch::default);
@@ -421,8 +462,9 @@ pub(super) mod over_sequences {
             if run.d_input {
                 cache.packed_transpose.input.pack_transposed(lanes, self.weight_ih.as_flattened(), HID);
             }
-            let work = Groups {
-                run,
+            let work = BackwardGroups {
+                level: run.level,
+                hidden: HID,
                 samples,
                 steps,
                 input: input.strided(),
@@ -432,15 +474,13 @@ pub(super) mod over_sequences {
                 d_final: (!d_final.is_empty()).then(|| rows_of_samples(d_final)),
                 packed: &cache.packed_transpose,
                 scratch: &mut cache.scratch,
-                d_input: cache.d_input.rows_mut(),
-                d_initial: &mut cache.d_initial,
-                gradients: GroupGradients::new(gradients, &mut cache.group_gradients),
+                d_input: run.d_input.then_some(cache.d_input.rows_mut().as_flattened_mut()),
+                d_initial: cache.d_initial.as_flattened_mut(),
+                gradients: cache.group_gradients.groups(gradients.tensors_mut()),
             };
             batch::run_pieces(work, batch::operations(&[4, steps, samples, HID, IN + HID]));
             if run.complete {
-                for group in &cache.group_gradients {
-                    gradients.add(group);
-                }
+                cache.group_gradients.add_to(gradients.tensors_mut());
                 // Both biases enter every sum alike.
                 gradients.bias_hh = gradients.bias_ih;
             }
@@ -501,140 +541,6 @@ pub(super) mod over_sequences {
 
         fn d_initial(cache: &Self::Cache) -> &Self::State {
             cache.d_initial()
-        }
-    }
-
-    /// A forward over samples.
-    struct ForwardSamples<'a, const IN: usize, const HID: usize> {
-        level: Level,
-        cell: &'a RnnCell<IN, HID>,
-        packed: &'a PackedCell,
-        input: Strided<'a>,
-        initial: &'a [[f32; HID]],
-        /// `[samples][steps]`
-        out: &'a mut [[f32; HID]],
-        steps: usize,
-    }
-
-    impl<const IN: usize, const HID: usize> Divide for ForwardSamples<'_, IN, HID> {
-        fn pieces(&self) -> usize {
-            self.initial.len().div_ceil(SAMPLES_PER_GROUP)
-        }
-
-        fn split(self, pieces: usize) -> (Self, Self) {
-            let samples = pieces * SAMPLES_PER_GROUP;
-            let (out, out_rest) = self.out.split_at_mut(samples * self.steps);
-            let (initial, initial_rest) = self.initial.split_at(samples);
-            let input = self.input.starting_at_sample(samples);
-            (Self { out, initial, ..self }, Self { out: out_rest, initial: initial_rest, input, ..self })
-        }
-
-        fn run(self) {
-            let Self { level, cell, packed, input, initial, out, steps } = self;
-            let samples = initial.len();
-            if samples >= SAMPLES_FOR_TILES {
-                let initial = rows_of_samples(initial);
-                return Forward { input, initial, packed, out: out.as_flattened_mut(), samples, steps }.at(level);
-            }
-            for (sample, (out, initial)) in out.chunks_exact_mut(steps).zip(initial).enumerate() {
-                if const { RnnCell::<IN, HID>::STEPS_TOGETHER } {
-                    let input = input.starting_at_sample(sample);
-                    let steps = Steps { weights: cell.weights(), input, before: initial, states: out };
-                    level.run_narrow(HID, steps);
-                    continue;
-                }
-                let mut start = 0;
-                while start < steps {
-                    let end = steps.min(start + STEPS_PER_BLOCK);
-                    let projection = Projection {
-                        panels: &packed.input,
-                        input: input.starting_at_sample(sample),
-                        bias: Some(packed.bias.as_slice(HID)),
-                        out: out.as_flattened_mut(),
-                        out_steps: steps,
-                        samples: 1,
-                        steps: start..end,
-                    };
-                    projection.at(level);
-                    let (done, states) = out[..end].split_at_mut(start);
-                    let before = done.last().unwrap_or(initial);
-                    level.run_narrow(HID, OneSample { weight_hh: &cell.weight_hh, before, states });
-                    start = end;
-                }
-            }
-        }
-    }
-
-    /// A backward over groups of samples.
-    struct Groups<'a, const IN: usize, const HID: usize> {
-        run: Run,
-        samples: usize,
-        steps: usize,
-        input: Strided<'a>,
-        initial: Strided<'a>,
-        output: Strided<'a>,
-        d_output: Strided<'a>,
-        d_final: Option<Strided<'a>>,
-        packed: &'a PackedTranspose,
-        scratch: &'a mut [Scratch],
-        d_input: &'a mut [[f32; IN]],
-        d_initial: &'a mut [[f32; HID]],
-        gradients: GroupGradients<'a, RnnCell<IN, HID>>,
-    }
-
-    impl<const IN: usize, const HID: usize> Divide for Groups<'_, IN, HID> {
-        fn pieces(&self) -> usize {
-            self.samples.div_ceil(SAMPLES_PER_GROUP)
-        }
-
-        fn split(self, pieces: usize) -> (Self, Self) {
-            let samples = pieces * SAMPLES_PER_GROUP;
-            let input_rows = if self.run.d_input { samples * self.steps } else { 0 };
-            let (scratch, scratch_rest) = self.scratch.split_at_mut(pieces);
-            let (d_input, d_input_rest) = self.d_input.split_at_mut(input_rows);
-            let (d_initial, d_initial_rest) = self.d_initial.split_at_mut(samples);
-            let (gradients, gradients_rest) = self.gradients.split(pieces);
-            (
-                Self { samples, scratch, d_input, d_initial, gradients, ..self },
-                Self {
-                    samples: self.samples - samples,
-                    input: self.input.starting_at_sample(samples),
-                    initial: self.initial.starting_at_sample(samples),
-                    output: self.output.starting_at_sample(samples),
-                    d_output: self.d_output.starting_at_sample(samples),
-                    d_final: self.d_final.map(|rows| rows.starting_at_sample(samples)),
-                    scratch: scratch_rest,
-                    d_input: d_input_rest,
-                    d_initial: d_initial_rest,
-                    gradients: gradients_rest,
-                    ..self
-                },
-            )
-        }
-
-        fn run(self) {
-            if self.samples == 0 {
-                return;
-            }
-            let gradients = self.gradients.only();
-            let backward = Backward {
-                hidden: HID,
-                samples: self.samples,
-                steps: self.steps,
-                input: self.input,
-                initial: self.initial,
-                output: self.output,
-                d_output: self.d_output,
-                d_final: self.d_final,
-                packed: self.packed,
-                scratch: &mut self.scratch[0],
-                d_input: self.run.d_input.then_some(self.d_input.as_flattened_mut()),
-                d_initial: self.d_initial.as_flattened_mut(),
-                d_weight_ih: gradients.weight_ih.as_flattened_mut(),
-                d_weight_hh: gradients.weight_hh.as_flattened_mut(),
-                d_bias: &mut gradients.bias_ih,
-            };
-            backward.at(self.run.level);
         }
     }
 }
