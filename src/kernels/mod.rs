@@ -23,10 +23,14 @@ pub(crate) mod matvec;
 pub(crate) mod pack;
 #[cfg(feature = "alloc")]
 pub(crate) mod recurrence;
+#[cfg(feature = "alloc")]
+pub(crate) mod samples_in_lanes;
 pub(crate) mod softmax;
 pub(crate) mod tanh;
 #[cfg(feature = "alloc")]
 pub(crate) mod tile;
+#[cfg(feature = "alloc")]
+mod transpose;
 pub(crate) mod weight_gradient;
 
 /// How many chains the sum over `k` terms for each of `n` outputs is cut into: 1, 2 or 4.

@@ -4,6 +4,7 @@
 
 use super::matvec::{self, Tanh, Weights};
 use super::pack::{Panels, Scratch};
+use super::samples_in_lanes::{self, ForwardInLanes};
 use super::tile::{self, Rows, View, ViewMut};
 use super::weight_gradient::{Block, Source};
 use crate::Level;
@@ -57,7 +58,7 @@ impl<'a> Strided<'a> {
 
     /// The row of a sample at a step, and those of the samples behind it.
     #[inline(always)]
-    fn view(&self, sample: usize, step: usize) -> View<'a> {
+    pub(super) fn view(&self, sample: usize, step: usize) -> View<'a> {
         View { data: self.starting_at(sample, step), stride: self.sample_stride * self.width }
     }
 
@@ -95,6 +96,9 @@ pub(crate) struct PackedCell {
     pub(crate) recurrent: Panels,
     /// `bias_ih + bias_hh`
     pub(crate) bias: Scratch,
+    /// For samples in lanes: the weights of each neuron, one neuron after the other.
+    pub(crate) input_of_neurons: Scratch,
+    pub(crate) recurrent_of_neurons: Scratch,
 }
 
 /// `out(b, t) = bias + W x(b, t)` over a block of rows.
@@ -186,6 +190,8 @@ pub(crate) struct Forward<'a> {
     pub(crate) out: &'a mut [f32],
     pub(crate) samples: usize,
     pub(crate) steps: usize,
+    /// One for every group of samples, of which the first is used.
+    pub(crate) scratch: &'a mut [Scratch],
 }
 
 impl Forward<'_> {
@@ -200,8 +206,19 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Forward { input, initial, packed, out, samples, steps } = self;
+        let Forward { mut input, mut initial, packed, mut out, mut samples, steps, scratch } = self;
         let hidden = packed.recurrent.columns();
+        while samples >= S::LANES && samples_in_lanes::pay(S::LANES, hidden) {
+            let vectors = (samples / S::LANES).min(2);
+            let done = vectors * S::LANES;
+            let (now, later) = out.split_at_mut(done * steps * hidden);
+            ForwardInLanes { input, initial, packed, out: now, steps, scratch: &mut scratch[0] }.run(s, vectors);
+            (input, initial) = (input.starting_at_sample(done), initial.starting_at_sample(done));
+            (out, samples) = (later, samples - done);
+        }
+        if samples == 0 {
+            return;
+        }
         // Groups of nearly equal size, whole tiles but for the last one.
         let group = samples.div_ceil(samples.div_ceil(SAMPLES_IN_CACHE)).next_multiple_of(8);
         for (out, first) in out.chunks_mut(group * steps * hidden).zip((0..).step_by(group)) {
@@ -209,7 +226,8 @@ impl Kernel for Forward<'_> {
             let (input, initial) = (input.starting_at_sample(first), initial.starting_at_sample(first));
             for step in 0..steps {
                 let bias = packed.bias.as_slice(hidden);
-                let mut rows = Recurrent { input, bias, initial, states: out, steps, step, hidden };
+                let start = View { data: bias, stride: 0 };
+                let mut rows = Recurrent { input, start, initial, states: out, steps, step, hidden };
                 // Alternating direction: what the last step left in L1 is used first.
                 tile::multiply(s, [&packed.input, &packed.recurrent], step % 2 == 1, (1, samples), &mut rows);
             }
@@ -265,14 +283,16 @@ impl<const HID: usize> Kernel for OneSample<'_, HID> {
 }
 
 /// `h(b, t) = tanh(bias + W_ih x(b, t) + W_hh h(b, t-1))`
-struct Recurrent<'a> {
-    input: Strided<'a>,
-    bias: &'a [f32],
-    initial: Strided<'a>,
-    states: &'a mut [f32],
-    steps: usize,
-    step: usize,
-    hidden: usize,
+pub(super) struct Recurrent<'a> {
+    pub(super) input: Strided<'a>,
+    /// What the sums start from.
+    pub(super) start: View<'a>,
+    /// What step 0 has in place of the states before it.
+    pub(super) initial: Strided<'a>,
+    pub(super) states: &'a mut [f32],
+    pub(super) steps: usize,
+    pub(super) step: usize,
+    pub(super) hidden: usize,
 }
 
 impl Rows for Recurrent<'_> {
@@ -291,8 +311,8 @@ impl Rows for Recurrent<'_> {
         }
     }
     #[inline(always)]
-    fn start(&self, _: usize, _: usize) -> View<'_> {
-        View { data: self.bias, stride: 0 }
+    fn start(&self, _: usize, row: usize) -> View<'_> {
+        View { data: &self.start.data[row * self.start.stride..], ..self.start }
     }
     #[inline(always)]
     fn output(&mut self, _: usize, sample: usize) -> (ViewMut<'_>, View<'_>) {

@@ -16,9 +16,10 @@
 //! multiply-adds. A tile of each shape is a function of its own, compiled once for every instruction set and for each kind of
 //! [`Rows`], and called from everywhere, so that code grows with the shapes and not with the sizes of layers.
 
-use super::pack::{Panel, Panels};
+use super::pack::{Panel, Panels, Span};
 use super::{chain_start, chains};
 use crate::simd::{Kernel, Simd, load_some, store_some};
+use core::marker::PhantomData;
 
 /// Where the rows of a product come from and go to: a grid of `outer` by `inner` rows, of which the tile takes `M`
 /// neighbours along `inner` at a time.
@@ -102,6 +103,21 @@ pub(crate) fn multiply<S: Simd, R: Rows>(
             multiply_panel(s, parts, grid, rows);
         }
     }
+}
+
+/// The same for a single panel that the caller has made, of `width` columns, one vector or two, and a number of `rows`.
+/// How many chains make a sum is up to the caller.
+#[inline(always)]
+pub(crate) fn multiply_one<S: Simd, R: Rows>(
+    s: S,
+    panels: [&[f32]; 2],
+    chains: [usize; 2],
+    width: usize,
+    count: usize,
+    rows: &mut R,
+) {
+    let panels = panels.map(|data| Panel { data, span: Span { first: 0, width } });
+    multiply_panel(s, Parts { panels, chains, columns: width }, (1, count), rows);
 }
 
 /// The same columns of both matrices. With one part, the second is the first and is not looked at.
@@ -242,16 +258,64 @@ impl<R: Rows, const C: usize, const M: usize, const V: usize> Tile<'_, R, C, M, 
                 sums = sum::<S, C, M, V>(s, panels[part].data, inputs, chains[part], sums);
             }
             let (to, other) = rows.output(outer, inner);
-            // A loop that is not unrolled: what finishes the sums may be long.
-            for (m, sums) in sums.iter().enumerate().skip(skip) {
-                let row = &mut to.data[m * to.stride..][column..columns];
-                let other = other.load::<S, NARROW, V>(s, m, column, columns);
-                for ((row, sums), other) in row.chunks_mut(S::LANES).zip(sums).zip(other) {
-                    let results = R::finish(s, *sums, other);
-                    if NARROW { store_some(s, results, row) } else { s.store(results, row) }
-                }
+            if const { S::TILE_ROWS == 6 } {
+                let sums = bytemuck::must_cast_slice(sums.as_flattened());
+                s.call(Finish::<R, M, V> { sums, to, other, skip, column, columns, kind: PhantomData });
+            } else {
+                finish_rows::<S, R, NARROW, M, V>(s, &sums, to, other, skip, (column, columns));
             }
             skip = 0;
+        }
+    }
+}
+
+/// Finishes rows of sums, those behind the first `skip`, and writes them, from the first column of the tile to the last of the result. A loop that is
+/// not unrolled: what finishes the sums may be long.
+#[inline(always)]
+fn finish_rows<S: Simd, R: Rows, const NARROW: bool, const M: usize, const V: usize>(
+    s: S,
+    sums: &[[S::F32; V]; M],
+    to: ViewMut<'_>,
+    other: View<'_>,
+    skip: usize,
+    (column, columns): (usize, usize),
+) {
+    for (m, sums) in sums.iter().enumerate().skip(skip) {
+        let row = &mut to.data[m * to.stride..][column..columns];
+        let other = other.load::<S, NARROW, V>(s, m, column, columns);
+        for ((row, sums), other) in row.chunks_mut(S::LANES).zip(sums).zip(other) {
+            let results = R::finish(s, *sums, other);
+            if NARROW { store_some(s, results, row) } else { s.store(results, row) }
+        }
+    }
+}
+
+/// [`finish_rows`] as a function of its own, for 16 registers: within the tile, the compiler would keep the constants of
+/// tanh in registers, and sums in memory.
+struct Finish<'a, R, const M: usize, const V: usize> {
+    sums: &'a [f32],
+    to: ViewMut<'a>,
+    other: View<'a>,
+    skip: usize,
+    column: usize,
+    columns: usize,
+    kind: PhantomData<R>,
+}
+
+impl<R: Rows, const M: usize, const V: usize> Kernel for Finish<'_, R, M, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { sums, to, other, skip, column, columns, .. } = self;
+        let mut loaded = [[s.splat(0.0); V]; M];
+        for (vector, sums) in loaded.as_flattened_mut().iter_mut().zip(sums.chunks_exact(S::LANES)) {
+            *vector = s.load(sums);
+        }
+        if V == 1 {
+            finish_rows::<S, R, true, M, V>(s, &loaded, to, other, skip, (column, columns));
+        } else {
+            finish_rows::<S, R, false, M, V>(s, &loaded, to, other, skip, (column, columns));
         }
     }
 }
@@ -333,7 +397,7 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
     // One chain takes four terms at a time, which saves instructions. With two, the compiler would load the inputs of all
     // four first, find no registers for them and keep them in memory.
     const UNROLLED: usize = 4;
-    let unrolled = if C == 1 { len / UNROLLED } else { 0 };
+    let unrolled = if C == 1 && S::TILE_ROWS != 6 { len / UNROLLED } else { 0 };
     let mut whole: [[&[[f32; UNROLLED]]; M]; C] = [[&[]; M]; C];
     for (whole, x) in whole.as_flattened_mut().iter_mut().zip(x.as_flattened()) {
         *whole = &x.as_chunks().0[..unrolled];

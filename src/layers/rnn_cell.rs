@@ -291,6 +291,7 @@ pub(super) mod over_sequences {
         BYTES_FOR_STEPS, Forward, OneSample, PackedCell, PackedTranspose, Projection, SAMPLES_FOR_TILES,
         STEPS_PER_BLOCK, Steps, Strided,
     };
+    use crate::kernels::samples_in_lanes;
     use crate::layers::rnn_threads::{BackwardGroups, ForwardSamples};
     use crate::model::{Layer, Run, check_output_shape};
     use crate::sequences::{Sequences, SequencesBuf};
@@ -386,6 +387,14 @@ pub(super) mod over_sequences {
             }
             if samples >= SAMPLES_FOR_TILES {
                 cache.packed.recurrent.pack(lanes, self.weight_hh.as_flattened(), HID);
+                if samples_in_lanes::pay(lanes, HID) {
+                    let to = cache.packed.input_of_neurons.get(IN * HID);
+                    to.iter_mut().zip(torch_order(&self.weight_ih)).for_each(|(to, x)| *to = x);
+                    let to = cache.packed.recurrent_of_neurons.get(HID * HID);
+                    to.iter_mut().zip(torch_order(&self.weight_hh)).for_each(|(to, x)| *to = x);
+                }
+                let groups = samples.div_ceil(SAMPLES_PER_GROUP);
+                cache.scratch.resize_with(groups.max(cache.scratch.len()), Scratch::default);
             }
             let (input, out) = (input.strided(), cache.output.rows_mut());
             if samples < SAMPLES_FOR_TILES {
@@ -395,7 +404,8 @@ pub(super) mod over_sequences {
             } else {
                 let initial = rows_of_samples(&cache.initial);
                 let out = out.as_flattened_mut();
-                let forward = Forward { input, initial, packed: &cache.packed, out, samples, steps };
+                let scratch = &mut cache.scratch;
+                let forward = Forward { input, initial, packed: &cache.packed, out, samples, steps, scratch };
                 let work = ForwardSamples { level: run.level, forward };
                 batch::run_shared(work, batch::operations(&[2, steps, samples, HID, IN + HID]));
             }

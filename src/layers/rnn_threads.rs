@@ -23,14 +23,16 @@ impl Divide for ForwardSamples<'_> {
         let samples = pieces * SAMPLES_PER_GROUP;
         let numbers = samples * forward.steps * forward.packed.recurrent.columns();
         let (out, out_rest) = forward.out.split_at_mut(numbers);
+        let (scratch, scratch_rest) = forward.scratch.split_at_mut(pieces);
         let rest = Forward {
             samples: forward.samples - samples,
             input: forward.input.starting_at_sample(samples),
             initial: forward.initial.starting_at_sample(samples),
             out: out_rest,
+            scratch: scratch_rest,
             ..forward
         };
-        (Self { level, forward: Forward { samples, out, ..forward } }, Self { level, forward: rest })
+        (Self { level, forward: Forward { samples, out, scratch, ..forward } }, Self { level, forward: rest })
     }
 
     fn run(self) {

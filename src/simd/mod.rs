@@ -30,7 +30,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// these lanes themselves.
     type Half: Simd;
     /// `LANES` single-precision numbers.
-    type F32: Copy;
+    type F32: Copy + bytemuck::NoUninit;
     /// `LANES` 32-bit integers, used as bit patterns and as table indices.
     type I32: Copy;
 
@@ -71,6 +71,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The larger one; **`b` where either is NaN**.
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The lanes of `a` and `b` in turn: `a0 b0 a1 b1 ...`, the first half of them and the second.
+    fn interleave(self, a: Self::F32, b: Self::F32) -> (Self::F32, Self::F32);
     /// `then` where `a < b`, `otherwise` elsewhere (also where either is NaN).
     fn select_less(self, a: Self::F32, b: Self::F32, then: Self::F32, otherwise: Self::F32) -> Self::F32;
 

@@ -108,6 +108,11 @@ impl Simd for Portable {
         self.select_less(b, a, a, b)
     }
     #[inline(always)]
+    fn interleave(self, a: f32x4, b: f32x4) -> (f32x4, f32x4) {
+        let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (a.to_array(), b.to_array());
+        (f32x4::new([a0, b0, a1, b1]), f32x4::new([a2, b2, a3, b3]))
+    }
+    #[inline(always)]
     fn select_less(self, a: f32x4, b: f32x4, then: f32x4, otherwise: f32x4) -> f32x4 {
         a.simd_lt(b).bitselect(then, otherwise)
     }

@@ -1,0 +1,150 @@
+//! Rows of samples turned into columns, where samples are to lie in lanes, and columns turned back into rows.
+
+use super::tile::{View, ViewMut};
+use crate::simd::{Kernel, Simd, load_some, store_some};
+
+/// The most lanes that there are.
+const MOST_LANES: usize = 16;
+
+/// Columns that are left over after whole blocks and are moved one number at a time: shuffling a block takes longer.
+const FEW_COLUMNS: usize = 4;
+
+/// `columns[k][sample] = rows[sample][k]` for `LANES` samples and every `k < width`.
+pub(crate) struct RowsToColumns<'a> {
+    pub(crate) rows: View<'a>,
+    pub(crate) width: usize,
+    pub(crate) columns: ViewMut<'a>,
+}
+
+impl Kernel for RowsToColumns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { rows, width, columns } = self;
+        let row = |sample: usize| &rows.data[sample * rows.stride..][..width];
+        for begin in blocks(S::LANES, width) {
+            let mut block = [s.splat(0.0); MOST_LANES];
+            for (sample, vector) in block.iter_mut().enumerate().take(S::LANES) {
+                *vector = load_some(s, &row(sample)[begin..]);
+            }
+            transpose(s, &mut block);
+            for (k, vector) in block.iter().enumerate().take(S::LANES) {
+                if begin + k < width {
+                    s.store(*vector, &mut columns.data[(begin + k) * columns.stride..]);
+                }
+            }
+        }
+        for k in width - single_columns(S::LANES, width)..width {
+            let column = &mut columns.data[k * columns.stride..][..S::LANES];
+            for (sample, x) in column.iter_mut().enumerate() {
+                *x = row(sample)[k];
+            }
+        }
+    }
+}
+
+/// `rows[sample][n] = columns[n][sample]` for `LANES` samples and every `n < width`.
+pub(crate) struct ColumnsToRows<'a> {
+    pub(crate) columns: View<'a>,
+    pub(crate) width: usize,
+    pub(crate) rows: ViewMut<'a>,
+}
+
+impl Kernel for ColumnsToRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { columns, width, rows } = self;
+        for begin in blocks(S::LANES, width) {
+            let mut block = [s.splat(0.0); MOST_LANES];
+            for (n, vector) in block.iter_mut().enumerate().take(S::LANES) {
+                if begin + n < width {
+                    *vector = s.load(&columns.data[(begin + n) * columns.stride..]);
+                }
+            }
+            transpose(s, &mut block);
+            for (sample, vector) in block.iter().enumerate().take(S::LANES) {
+                store_some(s, *vector, &mut rows.data[sample * rows.stride..][begin..width]);
+            }
+        }
+        for n in width - single_columns(S::LANES, width)..width {
+            let column = &columns.data[n * columns.stride..][..S::LANES];
+            for (sample, x) in column.iter().enumerate() {
+                rows.data[sample * rows.stride + n] = *x;
+            }
+        }
+    }
+}
+
+/// How many columns at the right end are moved one number at a time.
+#[inline(always)]
+fn single_columns(lanes: usize, width: usize) -> usize {
+    let left = width % lanes;
+    if left <= FEW_COLUMNS { left } else { 0 }
+}
+
+/// Where the blocks of columns begin. Where there is room for it, the last one begins before those that are left, so that
+/// its rows are whole vectors; some columns are then moved twice.
+#[inline(always)]
+fn blocks(lanes: usize, width: usize) -> impl Iterator<Item = usize> {
+    let in_blocks = width - single_columns(lanes, width);
+    (0..in_blocks).step_by(lanes).map(move |begin| begin.min(width.saturating_sub(lanes)))
+}
+
+/// Turns `LANES` vectors, the rows of a square, into its columns: each round of perfect shuffles moves one bit of a
+/// number's row to its column.
+#[inline(always)]
+fn transpose<S: Simd>(s: S, rows: &mut [S::F32; MOST_LANES]) {
+    let half = S::LANES / 2;
+    for _ in 0..S::LANES.trailing_zeros() {
+        let from = *rows;
+        for i in 0..half {
+            (rows[2 * i], rows[2 * i + 1]) = s.interleave(from[i], from[i + half]);
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use crate::Level;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    /// There and back, with gaps between rows and columns that nothing may touch.
+    struct Transpositions(usize);
+
+    impl Kernel for Transpositions {
+        type Output = ();
+
+        fn run<S: Simd>(self, s: S) {
+            let width = self.0;
+            let (stride, column_stride) = (width + 3, S::LANES + 1);
+            let numbers: Vec<f32> = (0..S::LANES * stride).map(|i| i as f32).collect();
+            let rows = View { data: &numbers, stride };
+            let mut columns = vec![-1.0; width * column_stride];
+            RowsToColumns { rows, width, columns: ViewMut { data: &mut columns, stride: column_stride } }.run(s);
+            for (k, column) in columns.chunks_exact(column_stride).enumerate() {
+                let expected: Vec<f32> = (0..S::LANES).map(|sample| (sample * stride + k) as f32).collect();
+                assert_eq!(column[..S::LANES], expected, "column {k} of {width}, {} lanes", S::LANES);
+                assert_eq!(column[S::LANES], -1.0);
+            }
+            let mut back = vec![-1.0; S::LANES * stride];
+            let columns = View { data: &columns, stride: column_stride };
+            ColumnsToRows { columns, width, rows: ViewMut { data: &mut back, stride } }.run(s);
+            for (given, expected) in back.chunks_exact(stride).zip(numbers.chunks_exact(stride)) {
+                assert_eq!(given[..width], expected[..width], "{width} columns, {} lanes", S::LANES);
+                assert_eq!(given[width..], [-1.0; 3]);
+            }
+        }
+    }
+
+    #[test]
+    fn rows_become_columns_and_back() {
+        for level in Level::available() {
+            (1..70).for_each(|width| level.run(Transpositions(width)));
+        }
+    }
+}
