@@ -41,6 +41,31 @@ fn step<const H: usize>(c: &mut Criterion) {
     group.finish();
 }
 
+/// tanh of an array, in numbers a second.
+fn tanh(c: &mut Criterion) {
+    const NUMBERS: usize = 4096;
+    let numbers = rows::<NUMBERS>(&mut Generator::seed(1), 1)[0].map(|x| 4.0 * x);
+    let mut group = c.benchmark_group("tanh");
+    group.throughput(Throughput::Elements(NUMBERS as u64));
+    let mut values = numbers;
+    for level in Level::available() {
+        group.bench_function(level.name(), |b| {
+            b.iter(|| {
+                values.copy_from_slice(black_box(&numbers));
+                level.tanh(&mut values);
+            });
+        });
+    }
+    group.bench_function("std, single precision", |b| {
+        b.iter(|| {
+            for (value, x) in values.iter_mut().zip(black_box(&numbers)) {
+                *value = x.tanh();
+            }
+        });
+    });
+    group.finish();
+}
+
 /// One matrix-vector product with its bias.
 fn matvec<const H: usize>(c: &mut Criterion) {
     let mut generator = Generator::seed(1);
@@ -191,6 +216,7 @@ fn character_model(c: &mut Criterion) {
 
 criterion_group!(
     benches,
+    tanh,
     matvec::<16>,
     matvec::<64>,
     matvec::<256>,

@@ -64,6 +64,38 @@ fn off_the_grid<const N: usize, const NEXT: usize>(level: Level) {
     }
 }
 
+/// How much faster two threads are than one, from work that stays on one thread to work that is shared.
+fn crossover(level: Level) {
+    const HIDDEN: usize = 32;
+    const BATCH: usize = 32;
+    println!("{:>8} {:>20} {:>12} {:>12}", "level", "million operations", "forward", "training");
+    let mut generator = Generator::seed(1);
+    let cell = RnnCell::<HIDDEN, HIDDEN>::boxed(&mut generator);
+    for steps in [2, 4, 8, 15, 16, 32, 64, 128, 256] {
+        let x = rows::<HIDDEN>(&mut generator, steps * BATCH);
+        let input = Sequences::batch_first(&x, steps, BATCH).unwrap();
+        let operations = (2 * steps * BATCH * HIDDEN * 2 * HIDDEN) as f64;
+        let times = |threads| {
+            on_threads(threads, || {
+                let mut forward = Trace::<Box<RnnCell<HIDDEN, HIDDEN>>>::at(level);
+                let mut trace = Trace::<Box<RnnCell<HIDDEN, HIDDEN>>>::at(level);
+                let mut gradients = cell.zeros_like();
+                shortest_in_turns(
+                    TIME / 4,
+                    &mut [&mut || cell.forward_into(input, &mut forward).unwrap(), &mut || {
+                        cell.forward_into(input, &mut trace).unwrap();
+                        cell.backward_into(input, &mut trace, input, &mut gradients).unwrap();
+                    }],
+                )
+            })
+        };
+        let (one, two) = (times(1), times(2));
+        let millions = operations / 1e6;
+        let name = level.name();
+        println!("{name:>8} {millions:>20.2} {:>10.2} x {:>10.2} x", one[0] / two[0], one[1] / two[1]);
+    }
+}
+
 fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
@@ -97,6 +129,10 @@ fn main() {
     }
     if !sizes.is_empty() {
         return;
+    }
+    println!("\ntwo threads against one, by the operations of a forward (H = 32, 32 sequences)\n");
+    for level in levels() {
+        crossover(level);
     }
     println!("\nsizes off the grid, as a share of the rate of the next multiple of 16, one thread\n");
     println!("{:>8} {:>5} {:>5} {:>5} {:>12} {:>12}", "level", "H", "next", "B", "forward", "training");
