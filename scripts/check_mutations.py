@@ -45,7 +45,7 @@ MUTATIONS = [
     ("kernels/tile.rs", "for part in 0..R::PARTS {", "for part in 0..1 {", "tile: the second sum is forgotten"),
     ("kernels/pack.rs", "matrix.chunks_exact(rows).skip(first)", "matrix.chunks_exact(rows)",
      "pack: every transposed panel is the first"),
-    ("kernels/recurrence.rs", "View { data: bias, stride: 0 }", "View::NONE", "recurrence: no bias in a batch"),
+    ("kernels/recurrence.rs", "View { data: packed.bias.as_slice(hidden), stride: 0 }", "View::NONE", "recurrence: no bias in a batch"),
     ("kernels/samples_in_lanes.rs", "start.fill(*bias);", "start.fill(0.0); let _ = bias;", "samples in lanes: no bias"),
     ("kernels/samples_in_lanes.rs", "states.copy_within(count * state..(count + 1) * state, 0);", "",
      "samples in lanes: steps turned together start from the state of the first"),

@@ -225,8 +225,7 @@ impl Kernel for Forward<'_> {
             let samples = group.min(samples - first);
             let (input, initial) = (input.starting_at_sample(first), initial.starting_at_sample(first));
             for step in 0..steps {
-                let bias = packed.bias.as_slice(hidden);
-                let start = View { data: bias, stride: 0 };
+                let start = View { data: packed.bias.as_slice(hidden), stride: 0 };
                 let mut rows = Recurrent { input, start, initial, states: out, steps, step, hidden };
                 // Alternating direction: what the last step left in L1 is used first.
                 tile::multiply(s, [&packed.input, &packed.recurrent], step % 2 == 1, (1, samples), &mut rows);

@@ -346,6 +346,10 @@ pub(super) mod over_sequences {
         Ok(())
     }
 
+    fn fill(to: &mut [f32], from: impl Iterator<Item = f32>) {
+        to.iter_mut().zip(from).for_each(|(to, x)| *to = x);
+    }
+
     /// One row a sample.
     fn rows_of_samples<const N: usize>(rows: &[[f32; N]]) -> Strided<'_> {
         Strided { data: rows.as_flattened(), width: N, sample_stride: 1, step_stride: 0 }
@@ -381,17 +385,14 @@ pub(super) mod over_sequences {
             let lanes = run.level.lanes();
             if samples >= SAMPLES_FOR_TILES || !Self::STEPS_TOGETHER {
                 cache.packed.input.pack(lanes, self.weight_ih.as_flattened(), HID);
-                for ((to, a), b) in cache.packed.bias.get(HID).iter_mut().zip(&self.bias_ih).zip(&self.bias_hh) {
-                    *to = a + b;
-                }
+                fill(cache.packed.bias.get(HID), self.bias_ih.iter().zip(&self.bias_hh).map(|(a, b)| a + b));
             }
             if samples >= SAMPLES_FOR_TILES {
                 cache.packed.recurrent.pack(lanes, self.weight_hh.as_flattened(), HID);
                 if samples_in_lanes::pay(lanes, HID) {
-                    let to = cache.packed.input_of_neurons.get(IN * HID);
-                    to.iter_mut().zip(torch_order(&self.weight_ih)).for_each(|(to, x)| *to = x);
-                    let to = cache.packed.recurrent_of_neurons.get(HID * HID);
-                    to.iter_mut().zip(torch_order(&self.weight_hh)).for_each(|(to, x)| *to = x);
+                    // PyTorch's order: neuron after neuron.
+                    fill(cache.packed.input_of_neurons.get(IN * HID), torch_order(&self.weight_ih));
+                    fill(cache.packed.recurrent_of_neurons.get(HID * HID), torch_order(&self.weight_hh));
                 }
                 let groups = samples.div_ceil(SAMPLES_PER_GROUP);
                 cache.scratch.resize_with(groups.max(cache.scratch.len()), Scratch::default);
