@@ -70,6 +70,9 @@ fn start(options: &Options, directory: &Path) -> Result<Vec<Process>, Failure> {
         if let Some(python) = &options.python {
             processes.push(Process::python(python, threads, directory)?);
         }
+        if let Some(cpp) = &options.cpp {
+            processes.push(Process::cpp(cpp, threads, directory)?);
+        }
     }
     Ok(processes)
 }
@@ -127,7 +130,7 @@ fn open(work: Work, directory: &Path, processes: &mut [Process], bar: &ProgressB
     Ok(entries)
 }
 
-/// Writes the data for Python.
+/// Writes the data for Python and C++.
 fn write(work: Work, data: &Data, directory: &Path) -> Result<(), Failure> {
     for (name, tensor) in &data.tensors {
         fs::write(directory.join(format!("{work}.{name}.f32")), worker::bytes(tensor))?;

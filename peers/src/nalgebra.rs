@@ -7,6 +7,8 @@ use std::hint::black_box;
 
 pub fn candidates(work: Work, data: &Data) -> Vec<Named> {
     let candidate = match (work.kind, work.size) {
+        (Kind::Step, 4) => named("nalgebra", Step::<4>::new(data)),
+        (Kind::Step, 8) => named("nalgebra", Step::<8>::new(data)),
         (Kind::Step, 16) => named("nalgebra", Step::<16>::new(data)),
         (Kind::Step, 32) => named("nalgebra", Step::<32>::new(data)),
         (Kind::Step, 64) => named("nalgebra", Step::<64>::new(data)),

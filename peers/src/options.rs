@@ -11,6 +11,7 @@ Options:
   --only KIND       forward, training, character or step; may be given again for a second kind
   --threads N       only with N threads (default: with 1, then with all that the machine has)
   --python PROGRAM  adds PyTorch, JAX and onnxruntime, as far as this Python has them
+  --cpp PROGRAM     adds Eigen and oneDNN: the compiled cpp_peers.cpp (README.md has the command)
   --quick           fewer sizes and rounds: rough figures
   --markdown        prints tables for a README
   --help            this text
@@ -21,6 +22,7 @@ pub struct Options {
     pub kinds: Vec<Kind>,
     pub threads: Vec<usize>,
     pub python: Option<PathBuf>,
+    pub cpp: Option<PathBuf>,
     pub quick: bool,
     pub markdown: bool,
 }
@@ -33,13 +35,15 @@ impl Options {
 
     fn parse() -> Result<Self, String> {
         let all = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut options = Self { kinds: vec![], threads: vec![], python: None, quick: false, markdown: false };
+        let mut options =
+            Self { kinds: vec![], threads: vec![], python: None, cpp: None, quick: false, markdown: false };
         let mut args = lexopt::Parser::from_env();
         while let Some(arg) = args.next().map_err(|error| error.to_string())? {
             match arg {
                 Long("only") => options.kinds.push(only(&mut args)?),
                 Long("threads") => options.threads = vec![thread_count(&mut args, all)?],
-                Long("python") => options.python = Some(program(&mut args)?),
+                Long("python") => options.python = Some(program(&mut args, "--python", "a Python")?),
+                Long("cpp") => options.cpp = Some(program(&mut args, "--cpp", "the compiled cpp_peers.cpp")?),
                 Long("quick") => options.quick = true,
                 Long("markdown") => options.markdown = true,
                 Long("help") => {
@@ -74,13 +78,14 @@ fn thread_count(args: &mut lexopt::Parser, all: usize) -> Result<usize, String> 
     }
 }
 
-fn program(args: &mut lexopt::Parser) -> Result<PathBuf, String> {
+/// A program that knows `--version`, as those meant do.
+fn program(args: &mut lexopt::Parser, option: &str, meant: &str) -> Result<PathBuf, String> {
     let program = PathBuf::from(args.value().map_err(|error| error.to_string())?);
     let answer = std::process::Command::new(&program).arg("--version").output();
     match answer {
         Ok(answer) if answer.status.success() => Ok(program),
-        Ok(_) => Err(format!("--python: `{}` is not a Python", program.display())),
-        Err(error) => Err(format!("--python: `{}`: {error}", program.display())),
+        Ok(_) => Err(format!("{option}: `{}` is not {meant}", program.display())),
+        Err(error) => Err(format!("{option}: `{}`: {error}", program.display())),
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// A running worker, this program or Python.
+/// A running worker: this program, Python, or the program in C++.
 pub struct Process {
     pub threads: usize,
     child: Child,
@@ -35,6 +35,11 @@ impl Process {
         Self::start(command, threads, directory)
     }
 
+    pub fn cpp(program: &Path, threads: usize, directory: &Path) -> Result<Self, Failure> {
+        Self::start(Command::new(program), threads, directory)
+    }
+
+    /// A worker is a command with two more arguments.
     fn start(mut command: Command, threads: usize, directory: &Path) -> Result<Self, Failure> {
         command.arg(threads.to_string()).arg(directory);
         // rayon, matrixmultiply, OpenMP, MKL, and the pool of XLA.

@@ -14,6 +14,8 @@ pub const NAME: &str = "elman";
 pub fn candidates(work: Work, data: &Data) -> Vec<Named> {
     vec![match work.size {
         _ if work.kind == Kind::Character => named(NAME, Character::new(data)),
+        4 => sized::<4>(work, data),
+        8 => sized::<8>(work, data),
         16 => sized::<16>(work, data),
         32 => sized::<32>(work, data),
         64 => sized::<64>(work, data),

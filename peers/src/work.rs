@@ -47,7 +47,7 @@ impl Kind {
             (Kind::Forward | Kind::Training, false) => &[32, 64, 128, 256, 512],
             (Kind::Forward | Kind::Training, true) => &[32, 128],
             (Kind::Character, _) => &[NEURONS],
-            (Kind::Step, false) => &[16, 32, 64, 128],
+            (Kind::Step, false) => &[4, 8, 16, 32, 64, 128],
             (Kind::Step, true) => &[32],
         };
         sizes.iter().map(|&size| Work { kind: self, size }).collect()

@@ -1,7 +1,7 @@
 //! A process that does the work with a fixed number of threads, as its standard input says.
 //!
 //! Thread pools cannot be changed once they run, so there is one process for each number of threads. Fields of a line are
-//! separated by tabs. The Python program speaks the same language:
+//! separated by tabs. The programs in Python and C++ speak the same language:
 //!
 //! | line | answer |
 //! |---|---|
