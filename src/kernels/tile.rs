@@ -171,7 +171,7 @@ struct Place<'a, R> {
     outer: usize,
     /// The first row.
     inner: usize,
-    /// Rows at its beginning that are done already.
+    /// Rows at its beginning that are done already; only a last tile has some.
     skip: usize,
     /// How many tiles, one behind the other.
     tiles: usize,
@@ -245,7 +245,7 @@ impl<R: Rows, const C: usize, const M: usize, const V: usize> Tile<'_, R, C, M, 
     /// `NARROW` if the panel may have fewer columns than lanes, which those of two vectors never have.
     #[inline(always)]
     fn multiply<S: Simd, const NARROW: bool>(self, s: S) {
-        let Place { parts: Parts { panels, chains, columns }, rows, outer, inner, mut skip, tiles } = self.0;
+        let Place { parts: Parts { panels, chains, columns }, rows, outer, inner, skip, tiles } = self.0;
         let column = panels[0].span.first;
         for inner in (inner..).step_by(M).take(tiles) {
             let from = rows.start(outer, inner);
@@ -264,7 +264,6 @@ impl<R: Rows, const C: usize, const M: usize, const V: usize> Tile<'_, R, C, M, 
             } else {
                 finish_rows::<S, R, NARROW, M, V>(s, &sums, to, other, skip, (column, columns));
             }
-            skip = 0;
         }
     }
 }
