@@ -38,8 +38,9 @@ pub(crate) mod weight_gradient;
 /// Fewer than 32 outputs make one or two vectors of 16, which need four chains to keep two FMA units of latency four
 /// busy; fewer than 128 need two, and more fill the units by themselves. A short sum is not worth cutting.
 ///
-/// What this costs batches, which would need no chains at all (measured with one chain everywhere, forward): 1 to 3 % at
-/// 32 and 64 outputs, nothing from 128 on, and 9 % at 16, where one sample alone would lose a fifth without them.
+/// What this costs batches, which would need no chains at all (measured with one chain everywhere, AVX-512, forward and
+/// training): 2 and 1 % with 32 outputs, 1 and 2 % with 64, nothing from 128 on; 8 and 7 % with 16, where one sample alone
+/// would lose a fifth without them.
 #[inline(always)]
 pub(crate) const fn chains(k: usize, n: usize) -> usize {
     if k < 4 || n >= 128 {

@@ -1,5 +1,5 @@
-//! The register tile of the throughput path: `M` samples by `V` vectors of outputs, in `C` chains side by side (8 x 2 x 1 or
-//! 4 x 2 x 2 with 32 registers, 6 x 2 x 1 or 3 x 2 x 2 with 16).
+//! The register tile of the throughput path: `M` samples by `V` vectors of outputs, in `C` chains side by side (8 x 2 x 1,
+//! 8 x 1 x 2 or 4 x 2 x 2 with 32 registers, 6 x 2 x 1 or 3 x 2 x 2 with 16).
 //!
 //! Each step of the inner loop loads one row of the panel (`V` vectors) for each chain and broadcasts one number of each
 //! of the `M` samples:
@@ -134,7 +134,8 @@ struct Parts<'a> {
 fn multiply_panel<S: Simd, R: Rows>(s: S, parts: Parts<'_>, grid: (usize, usize), rows: &mut R) {
     let vectors = parts.panels[0].span.width / S::LANES;
     let side_by_side = parts.chains[..R::PARTS].iter().fold(1, |most, chains| most.max(*chains)).min(2);
-    let tallest = S::TILE_ROWS / side_by_side;
+    // A single vector with 32 registers: two chains of all rows fill them.
+    let tallest = if vectors == 1 && S::TILE_ROWS == 8 { S::TILE_ROWS } else { S::TILE_ROWS / side_by_side };
     for outer in 0..grid.0 {
         let mut done = 0;
         while done < grid.1 {
@@ -193,10 +194,10 @@ fn call_tile<S: Simd, R: Rows>(s: S, shape: (usize, usize, usize), place: Place<
             (1, 4, _) => call!(1, 4, 1),
             (1, _, 2) => call!(1, 1, 2),
             (1, _, _) => call!(1, 1, 1),
+            (_, 8, _) => call!(2, 8, 1),
             (_, 4, 2) => call!(2, 4, 2),
             (_, 4, _) => call!(2, 4, 1),
-            (_, 2, 2) => call!(2, 2, 2),
-            (_, 2, _) => call!(2, 2, 1),
+            (_, 2, _) => call!(2, 2, 2),
             (_, _, 2) => call!(2, 1, 2),
             (_, _, _) => call!(2, 1, 1),
         }
