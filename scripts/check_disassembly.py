@@ -9,8 +9,9 @@ unless
   1. the AVX-512 trampolines of the recurrence are there and hold zmm multiply-adds, those of AVX2 ymm multiply-adds;
   2. no intrinsic (`_mm512_add_ps`, ...) and no lane operation (`<Avx512 as Simd>::add`) is left as a function;
   3. no function that knows the instruction set stands outside of a trampoline;
-  4. the trampolines call nothing but the register tiles of their own instruction set (those of AVX-512 also the tiles of
-     AVX2, for half vectors) and functions without lanes: those of `core` (most are panics), memcpy, and the like;
+  4. the trampolines call nothing but kernels that are functions of their own (`Simd::call`: register tiles,
+     transpositions) of their own instruction set (those of AVX-512 also those of AVX2, for half vectors) and functions
+     without lanes: those of `core` (most are panics), memcpy, and the like;
   5. from the step of a `Stream` nothing can be reached but trampolines and memory functions: no panic, no allocation, no
      system call.
 
@@ -29,9 +30,9 @@ TARGET = "x86_64-unknown-linux-gnu"
 # Kernels that must be found, at each level that has trampolines.
 KERNELS = ["recurrence::OneSample", "recurrence::Backward", "rnn_cell::Step<", "tile::Tile<",
            "weight_gradient::block::Tile<"]
-# Functions that carry target features: `run` for whole kernels, `call` for register tiles.
+# Functions that carry target features: `run` for whole kernels, `call` for those that kernels call.
 TRAMPOLINE = re.compile(r"::(?:run|call)::trampoline::<")
-TILE = re.compile(r"<elman::simd::\w+::\w+ as elman::simd::Simd>::call::trampoline::<elman::kernels::\S*Tile<")
+CALLED = re.compile(r"<elman::simd::\w+::\w+ as elman::simd::Simd>::call::trampoline::<elman::kernels::")
 LEVELS = {"avx512::Avx512": "zmm", "avx2::Avx2": "ymm"}
 
 MANIFEST = f"""
@@ -186,8 +187,8 @@ def main():
     for name, body in trampolines:
         for callee in callees(body, table):
             level = re.match(r"<elman::simd::(\w+::\w+)", name)[1]
-            is_tile = any(TILE.match(callee) and callee.startswith(f"<elman::simd::{own}") for own in {level, "avx2::Avx2"})
-            if not MAY_CALL.match(callee) and not is_tile and callee != name:
+            is_kernel = any(CALLED.match(callee) and callee.startswith(f"<elman::simd::{own}") for own in {level, "avx2::Avx2"})
+            if not MAY_CALL.match(callee) and not is_kernel and callee != name:
                 problems.append(f"{name}\n    calls {callee}")
 
     bodies = {name: body for _, name, body in code}
