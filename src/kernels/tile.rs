@@ -56,19 +56,13 @@ impl View<'_> {
     /// No rows: zeros everywhere.
     pub(crate) const NONE: View<'static> = View { data: &[], stride: 0 };
 
-    /// Vectors of row `m` from a column on; a narrow one may reach beyond the last of `columns`.
+    /// Vectors of row `m` from a column on; a single one may reach beyond the last of `columns`.
     #[inline(always)]
-    fn load<S: Simd, const NARROW: bool, const V: usize>(
-        &self,
-        s: S,
-        m: usize,
-        column: usize,
-        columns: usize,
-    ) -> [S::F32; V] {
+    fn load<S: Simd, const V: usize>(&self, s: S, m: usize, column: usize, columns: usize) -> [S::F32; V] {
         let mut vectors = [s.splat(0.0); V];
         if !self.data.is_empty() {
             let from = &self.data[m * self.stride + column..];
-            if NARROW {
+            if V == 1 {
                 vectors[0] = load_some(s, &from[..columns - column]);
             } else {
                 let from = &from[..V * S::LANES];
@@ -230,7 +224,8 @@ fn call_tile<S: Simd, R: Rows>(s: S, shape: (usize, usize, usize), place: Place<
     }
 }
 
-/// `M` rows by `V` vectors of one panel, `C` chains side by side.
+/// `M` rows by `V` vectors of one panel, `C` chains side by side. A panel of one vector may have fewer columns than lanes;
+/// those of two never have.
 struct Tile<'a, R, const C: usize, const M: usize, const V: usize>(Place<'a, R>);
 
 impl<R: Rows, const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, R, C, M, V> {
@@ -238,21 +233,13 @@ impl<R: Rows, const C: usize, const M: usize, const V: usize> Kernel for Tile<'_
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        if V == 1 { self.multiply::<S, true>(s) } else { self.multiply::<S, false>(s) }
-    }
-}
-
-impl<R: Rows, const C: usize, const M: usize, const V: usize> Tile<'_, R, C, M, V> {
-    /// `NARROW` if the panel may have fewer columns than lanes, which those of two vectors never have.
-    #[inline(always)]
-    fn multiply<S: Simd, const NARROW: bool>(self, s: S) {
         let Place { parts: Parts { panels, chains, columns }, rows, outer, inner, skip, tiles } = self.0;
         let column = panels[0].span.first;
         for inner in (inner..).step_by(M).take(tiles) {
             let from = rows.start(outer, inner);
             let mut sums = [[s.splat(0.0); V]; M];
             for (m, sums) in sums.iter_mut().enumerate() {
-                *sums = from.load::<S, NARROW, V>(s, m, column, columns);
+                *sums = from.load::<S, V>(s, m, column, columns);
             }
             for part in 0..R::PARTS {
                 let inputs = rows.inputs(part, outer, inner);
@@ -263,16 +250,16 @@ impl<R: Rows, const C: usize, const M: usize, const V: usize> Tile<'_, R, C, M, 
                 let sums = bytemuck::must_cast_slice(sums.as_flattened());
                 s.call(Finish::<R, M, V> { sums, to, other, skip, column, columns, kind: PhantomData });
             } else {
-                finish_rows::<S, R, NARROW, M, V>(s, &sums, to, other, skip, (column, columns));
+                finish_rows::<S, R, M, V>(s, &sums, to, other, skip, (column, columns));
             }
         }
     }
 }
 
-/// Finishes rows of sums, those behind the first `skip`, and writes them, from the first column of the tile to the last of the result. A loop that is
-/// not unrolled: what finishes the sums may be long.
+/// Finishes rows of sums, those behind the first `skip`, and writes them, from the first column of the tile to the last of
+/// the result. A loop that is not unrolled: what finishes the sums may be long.
 #[inline(always)]
-fn finish_rows<S: Simd, R: Rows, const NARROW: bool, const M: usize, const V: usize>(
+fn finish_rows<S: Simd, R: Rows, const M: usize, const V: usize>(
     s: S,
     sums: &[[S::F32; V]; M],
     to: ViewMut<'_>,
@@ -282,10 +269,10 @@ fn finish_rows<S: Simd, R: Rows, const NARROW: bool, const M: usize, const V: us
 ) {
     for (m, sums) in sums.iter().enumerate().skip(skip) {
         let row = &mut to.data[m * to.stride..][column..columns];
-        let other = other.load::<S, NARROW, V>(s, m, column, columns);
+        let other = other.load::<S, V>(s, m, column, columns);
         for ((row, sums), other) in row.chunks_mut(S::LANES).zip(sums).zip(other) {
             let results = R::finish(s, *sums, other);
-            if NARROW { store_some(s, results, row) } else { s.store(results, row) }
+            if V == 1 { store_some(s, results, row) } else { s.store(results, row) }
         }
     }
 }
@@ -312,11 +299,7 @@ impl<R: Rows, const M: usize, const V: usize> Kernel for Finish<'_, R, M, V> {
         for (vector, sums) in loaded.as_flattened_mut().iter_mut().zip(sums.chunks_exact(S::LANES)) {
             *vector = s.load(sums);
         }
-        if V == 1 {
-            finish_rows::<S, R, true, M, V>(s, &loaded, to, other, skip, (column, columns));
-        } else {
-            finish_rows::<S, R, false, M, V>(s, &loaded, to, other, skip, (column, columns));
-        }
+        finish_rows::<S, R, M, V>(s, &loaded, to, other, skip, (column, columns));
     }
 }
 
