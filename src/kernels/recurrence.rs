@@ -4,7 +4,7 @@
 
 use super::matvec::{self, Tanh, Weights};
 use super::pack::{Panels, Scratch};
-use super::samples_in_lanes::{self, ForwardInLanes};
+use super::samples_in_lanes;
 use super::tile::{self, Rows, View, ViewMut};
 use super::weight_gradient::{Block, Source};
 use crate::Level;
@@ -209,10 +209,9 @@ impl Kernel for Forward<'_> {
         let Forward { mut input, mut initial, packed, mut out, mut samples, steps, scratch } = self;
         let hidden = packed.recurrent.columns();
         while samples >= S::LANES && samples_in_lanes::pay(S::LANES, hidden) {
-            let vectors = (samples / S::LANES).min(2);
-            let done = vectors * S::LANES;
+            let done = (samples / S::LANES).min(2) * S::LANES;
             let (now, later) = out.split_at_mut(done * steps * hidden);
-            ForwardInLanes { input, initial, packed, out: now, steps, scratch: &mut scratch[0] }.run(s, vectors);
+            samples_in_lanes::forward(s, Forward { input, initial, packed, out: now, samples: done, steps, scratch });
             (input, initial) = (input.starting_at_sample(done), initial.starting_at_sample(done));
             (out, samples) = (later, samples - done);
         }

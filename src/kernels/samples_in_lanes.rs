@@ -4,8 +4,7 @@
 //! Every sum has the same terms in the same order, so that the bits are the same.
 
 use super::chains;
-use super::pack::Scratch;
-use super::recurrence::{PackedCell, Recurrent, Strided};
+use super::recurrence::{Forward, Recurrent, Strided};
 use super::tile::{View, ViewMut, multiply_one};
 use super::transpose::{ColumnsToRows, RowsToColumns};
 use crate::simd::Simd;
@@ -18,63 +17,48 @@ pub(crate) const fn pay(lanes: usize, hidden: usize) -> bool {
     if lanes == 16 { 7 * hidden < 6 * padded } else { hidden < padded && hidden < 128 }
 }
 
-/// Samples of one vector or two, all steps of a layer: `h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)`.
-pub(crate) struct ForwardInLanes<'a> {
-    pub(crate) input: Strided<'a>,
-    /// One row a sample.
-    pub(crate) initial: Strided<'a>,
-    pub(crate) packed: &'a PackedCell,
-    /// `[samples][steps][hidden]`
-    pub(crate) out: &'a mut [f32],
-    pub(crate) steps: usize,
-    pub(crate) scratch: &'a mut Scratch,
-}
-
-impl ForwardInLanes<'_> {
-    /// `vectors`: of samples, 1 or 2.
-    #[inline(always)]
-    pub(crate) fn run<S: Simd>(self, s: S, vectors: usize) {
-        let Self { input, initial, packed, out, steps, scratch } = self;
-        let samples = vectors * S::LANES;
-        let (inputs, hidden) = (packed.input.rows(), packed.recurrent.columns());
-        let chains = [chains(inputs, hidden), chains(hidden, hidden)];
-        let together = steps_together((inputs + hidden) * samples).min(steps);
-        // Columns of samples: of the inputs, of the state before some steps and those after each, and the bias in all.
-        let (x_step, state) = (inputs * samples, hidden * samples);
-        let columns = scratch.get(together * x_step + (together + 2) * state);
-        let (x, columns) = columns.split_at_mut(together * x_step);
-        let (states, start) = columns.split_at_mut((together + 1) * state);
-        for (start, bias) in start.chunks_exact_mut(samples).zip(packed.bias.as_slice(hidden)) {
-            start.fill(*bias);
-        }
-        rows_to_columns(s, initial.view(0, 0), hidden, states, samples);
-        for first in (0..steps).step_by(together) {
-            let count = together.min(steps - first);
-            if input.step_stride == 1 {
-                rows_to_columns(s, input.view(0, first), count * inputs, x, samples);
-            } else {
-                for (step, x) in (first..first + count).zip(x.chunks_exact_mut(x_step)) {
-                    rows_to_columns(s, input.view(0, step), inputs, x, samples);
-                }
+/// [`Forward`] over samples of one whole vector or two.
+#[inline(always)]
+pub(crate) fn forward<S: Simd>(s: S, work: Forward<'_>) {
+    let Forward { input, initial, packed, out, samples, steps, scratch } = work;
+    let (inputs, hidden) = (packed.input.rows(), packed.recurrent.columns());
+    let chains = [chains(inputs, hidden), chains(hidden, hidden)];
+    let together = steps_together((inputs + hidden) * samples).min(steps);
+    // Columns of samples: of the inputs, of the state before some steps and those after each, and the bias in all.
+    let (x_step, state) = (inputs * samples, hidden * samples);
+    let columns = scratch[0].get(together * x_step + (together + 2) * state);
+    let (x, columns) = columns.split_at_mut(together * x_step);
+    let (states, start) = columns.split_at_mut((together + 1) * state);
+    for (start, bias) in start.chunks_exact_mut(samples).zip(packed.bias.as_slice(hidden)) {
+        start.fill(*bias);
+    }
+    rows_to_columns(s, initial.view(0, 0), hidden, states, samples);
+    for first in (0..steps).step_by(together) {
+        let count = together.min(steps - first);
+        if input.step_stride == 1 {
+            rows_to_columns(s, input.view(0, first), count * inputs, x, samples);
+        } else {
+            for (step, x) in (first..first + count).zip(x.chunks_exact_mut(x_step)) {
+                rows_to_columns(s, input.view(0, step), inputs, x, samples);
             }
-            for step in 0..count {
-                let (before, after) = states.split_at_mut((step + 1) * state);
-                let mut rows = Recurrent {
-                    input: neurons(packed.input_of_neurons.as_slice(inputs * hidden), inputs),
-                    start: View { data: start, stride: samples },
-                    initial: neurons(packed.recurrent_of_neurons.as_slice(hidden * hidden), hidden),
-                    states: &mut after[..state],
-                    steps: 1,
-                    step: 0,
-                    hidden: samples,
-                };
-                let panels = [&x[step * x_step..][..x_step], &before[step * state..]];
-                multiply_one(s, panels, chains, samples, hidden, &mut rows);
-            }
-            let out = &mut out[first * hidden..];
-            columns_to_rows(s, &states[state..], samples, count * hidden, out, steps * hidden);
-            states.copy_within(count * state..(count + 1) * state, 0);
         }
+        for step in 0..count {
+            let (before, after) = states.split_at_mut((step + 1) * state);
+            let mut rows = Recurrent {
+                input: neurons(packed.input_of_neurons.as_slice(inputs * hidden), inputs),
+                start: View { data: start, stride: samples },
+                initial: neurons(packed.recurrent_of_neurons.as_slice(hidden * hidden), hidden),
+                states: &mut after[..state],
+                steps: 1,
+                step: 0,
+                hidden: samples,
+            };
+            let panels = [&x[step * x_step..][..x_step], &before[step * state..]];
+            multiply_one(s, panels, chains, samples, hidden, &mut rows);
+        }
+        let out = &mut out[first * hidden..];
+        columns_to_rows(s, &states[state..], samples, count * hidden, out, steps * hidden);
+        states.copy_within(count * state..(count + 1) * state, 0);
     }
 }
 
