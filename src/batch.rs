@@ -3,6 +3,7 @@
 //! The cut never changes a result: samples do not meet in a forward pass, and gradients are summed over groups of a
 //! fixed number of samples, group after group, whoever computed them.
 
+use crate::kernels::pack::Scratch;
 use alloc::vec::Vec;
 
 /// Samples whose gradients are summed together: the unit of work of the backward pass.
@@ -93,13 +94,8 @@ pub(crate) struct GroupGradients<'a> {
 }
 
 impl<'a> GroupGradients<'a> {
-    pub(crate) fn new(first: &'a mut [f32], rest: &'a mut [f32]) -> Self {
-        let len = first.len();
-        Self { first: Some(first), rest, len }
-    }
-
     /// Takes those of the first `groups` groups away.
-    pub(crate) fn take_front(&mut self, groups: usize) -> Self {
+    fn take_front(&mut self, groups: usize) -> Self {
         let first = self.first.take();
         let numbers = (groups - usize::from(first.is_some())) * self.len;
         let (front, rest) = core::mem::take(&mut self.rest).split_at_mut(numbers);
@@ -113,6 +109,34 @@ impl<'a> GroupGradients<'a> {
     }
 }
 
+/// What a backward writes, of consecutive groups.
+pub(crate) struct GroupOutputs<'a, const TENSORS: usize> {
+    /// One a group.
+    pub(crate) scratch: &'a mut [Scratch],
+    /// `[samples][steps][inputs]`, where anybody asks for it.
+    pub(crate) d_input: Option<&'a mut [f32]>,
+    pub(crate) gradients: [GroupGradients<'a>; TENSORS],
+}
+
+impl<const TENSORS: usize> GroupOutputs<'_, TENSORS> {
+    /// Those of the first `groups` groups, with so many numbers of `d_input`, and the others.
+    pub(crate) fn split(mut self, groups: usize, d_input: usize) -> (Self, Self) {
+        let gradients = self.gradients.each_mut().map(|tensor| tensor.take_front(groups));
+        let (scratch, scratch_rest) = self.scratch.split_at_mut(groups);
+        let (d_input, d_input_rest) = self.d_input.map(|rows| rows.split_at_mut(d_input)).unzip();
+        (
+            Self { scratch, d_input, gradients },
+            Self { scratch: scratch_rest, d_input: d_input_rest, gradients: self.gradients },
+        )
+    }
+}
+
+/// Scratch memory for every group of so many samples, as it was left.
+pub(crate) fn scratch_of_groups(memory: &mut Vec<Scratch>, samples: usize) -> &mut [Scratch] {
+    memory.resize_with(samples.div_ceil(SAMPLES_PER_GROUP).max(memory.len()), Scratch::default);
+    memory
+}
+
 /// Memory of a layer for the gradients of `TENSORS` tensors, of every group but the first.
 #[derive(Debug)]
 pub(crate) struct GroupMemory<const TENSORS: usize>([Vec<f32>; TENSORS]);
@@ -124,8 +148,9 @@ impl<const TENSORS: usize> Default for GroupMemory<TENSORS> {
 }
 
 impl<const TENSORS: usize> GroupMemory<TENSORS> {
-    /// Zeros for so many groups, the first one included, of tensors like these.
-    pub(crate) fn reset(&mut self, groups: usize, tensors: [&[f32]; TENSORS]) {
+    /// Zeros for every group of so many samples, of tensors like these.
+    pub(crate) fn reset(&mut self, samples: usize, tensors: [&[f32]; TENSORS]) {
+        let groups = samples.div_ceil(SAMPLES_PER_GROUP);
         for (memory, tensor) in self.0.iter_mut().zip(tensors) {
             memory.clear();
             memory.resize(groups.saturating_sub(1) * tensor.len(), 0.0);
@@ -135,7 +160,11 @@ impl<const TENSORS: usize> GroupMemory<TENSORS> {
     /// Where the gradients of every group go.
     pub(crate) fn groups<'a>(&'a mut self, tensors: [&'a mut [f32]; TENSORS]) -> [GroupGradients<'a>; TENSORS] {
         let mut memory = self.0.iter_mut();
-        tensors.map(|first| GroupGradients::new(first, memory.next().map_or(&mut [], |rest| rest)))
+        tensors.map(|first| GroupGradients {
+            len: first.len(),
+            first: Some(first),
+            rest: memory.next().map_or(&mut [], |rest| rest),
+        })
     }
 
     /// Adds all groups to the first, one after the other.

@@ -330,9 +330,9 @@ pub(crate) struct PackedTranspose {
     pub(crate) recurrent: Panels,
 }
 
-/// Backward of one layer over one group of samples (Werbos 1990):
-/// `dz_t = (dh_t + W_hh^T dz_{t+1}) * (1 - h_t^2)`, and from it the gradients of everything.
-pub(crate) struct Backward<'a> {
+/// What a backward over samples reads.
+#[derive(Clone, Copy)]
+pub(crate) struct BackwardInputs<'a> {
     pub(crate) hidden: usize,
     pub(crate) samples: usize,
     pub(crate) steps: usize,
@@ -344,6 +344,28 @@ pub(crate) struct Backward<'a> {
     /// Gradient of the last hidden state, one row a sample, on top of `d_output`.
     pub(crate) d_final: Option<Strided<'a>>,
     pub(crate) packed: &'a PackedTranspose,
+}
+
+impl BackwardInputs<'_> {
+    /// Those of the first `samples` samples, and the others.
+    pub(crate) fn split_at(self, samples: usize) -> (Self, Self) {
+        let rest = Self {
+            samples: self.samples - samples,
+            input: self.input.starting_at_sample(samples),
+            initial: self.initial.starting_at_sample(samples),
+            output: self.output.starting_at_sample(samples),
+            d_output: self.d_output.starting_at_sample(samples),
+            d_final: self.d_final.map(|rows| rows.starting_at_sample(samples)),
+            ..self
+        };
+        (Self { samples, ..self }, rest)
+    }
+}
+
+/// Backward of one layer over one group of samples (Werbos 1990):
+/// `dz_t = (dh_t + W_hh^T dz_{t+1}) * (1 - h_t^2)`, and from it the gradients of everything.
+pub(crate) struct Backward<'a> {
+    pub(crate) inputs: BackwardInputs<'a>,
     pub(crate) scratch: &'a mut Scratch,
     /// `[samples][steps][inputs]`, where anybody asks for it.
     pub(crate) d_input: Option<&'a mut [f32]>,
@@ -367,7 +389,8 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Backward { hidden, samples, steps, input, initial, output, packed, .. } = self;
+        let BackwardInputs { hidden, samples, steps, input, initial, output, d_output, d_final: last, packed } =
+            self.inputs;
         let slots = STEPS_PER_BLOCK.min(steps);
         let block_memory = Block::memory(s, samples * slots, hidden);
         let (block_memory, d_sums) =
@@ -376,13 +399,12 @@ impl Kernel for Backward<'_> {
         for (start, end) in blocks_from_the_end(steps) {
             // What reaches the last step of the block from the steps behind it.
             let following = Strided { data: &*self.d_initial, width: hidden, sample_stride: 1, step_stride: 0 };
-            let d_final = if end == steps { self.d_final } else { Some(following) };
+            let d_final = if end == steps { last } else { Some(following) };
             for step in (start..end).rev() {
                 let slot = step - start;
-                self.d_output.prefetch(s, samples, step.checked_sub(2));
+                d_output.prefetch(s, samples, step.checked_sub(2));
                 output.prefetch(s, samples, step.checked_sub(2));
-                let mut rows =
-                    RecurrentBackward { output, d_output: self.d_output, d_final, d_sums, step, slot, slots, hidden };
+                let mut rows = RecurrentBackward { output, d_output, d_final, d_sums, step, slot, slots, hidden };
                 if step + 1 == end {
                     rows.last_step(s, samples);
                 } else {

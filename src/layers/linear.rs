@@ -165,7 +165,7 @@ impl_parameters!(Linear<IN, OUT> { weight flattened, bias });
 #[cfg(feature = "alloc")]
 mod over_sequences {
     use super::*;
-    use crate::batch::{self, Divide, GroupGradients, GroupMemory, SAMPLES_PER_GROUP};
+    use crate::batch::{self, Divide, GroupGradients, GroupMemory, GroupOutputs, SAMPLES_PER_GROUP};
     use crate::kernels::pack::{Panels, Scratch};
     use crate::kernels::recurrence::{Projection, STEPS_PER_BLOCK, Strided, blocks_from_the_end};
     use crate::kernels::weight_gradient::Block;
@@ -246,12 +246,10 @@ mod over_sequences {
             gradients: &mut Self,
         ) -> Result<(), Error> {
             self.check_backward(input, cache, d_output.shape(), &())?;
-            let groups = input.batch().div_ceil(SAMPLES_PER_GROUP);
             if run.from_zero {
-                cache.group_gradients.reset(groups, [self.weight.as_flattened(), &self.bias]);
+                cache.group_gradients.reset(input.batch(), [self.weight.as_flattened(), &self.bias]);
                 gradients.fill_zero();
             }
-            cache.scratch.resize_with(groups.max(cache.scratch.len()), Scratch::default);
             if run.d_input {
                 cache.d_input.reshape(input.shape());
                 cache.packed_transpose.pack_transposed(run.level.lanes(), self.weight.as_flattened(), OUT);
@@ -265,9 +263,11 @@ mod over_sequences {
                 input: input.strided(),
                 d_output: d_output.strided(),
                 packed: &cache.packed_transpose,
-                scratch: &mut cache.scratch,
-                d_input: run.d_input.then_some(cache.d_input.rows_mut().as_flattened_mut()),
-                gradients: cache.group_gradients.groups([gradients.weight.as_flattened_mut(), &mut gradients.bias]),
+                outputs: GroupOutputs {
+                    scratch: batch::scratch_of_groups(&mut cache.scratch, input.batch()),
+                    d_input: run.d_input.then_some(cache.d_input.rows_mut().as_flattened_mut()),
+                    gradients: cache.group_gradients.groups([gradients.weight.as_flattened_mut(), &mut gradients.bias]),
+                },
             };
             batch::run_pieces(work, batch::operations(&[4, input.steps(), input.batch(), IN, OUT]));
             if run.complete {
@@ -325,11 +325,8 @@ mod over_sequences {
         input: Strided<'a>,
         d_output: Strided<'a>,
         packed: &'a Panels,
-        scratch: &'a mut [Scratch],
-        /// `[samples][steps][inputs]`, where anybody asks for it.
-        d_input: Option<&'a mut [f32]>,
-        /// Of the weights and the bias.
-        gradients: [GroupGradients<'a>; 2],
+        /// The gradients are those of the weights and of the bias.
+        outputs: GroupOutputs<'a, 2>,
     }
 
     impl Divide for Backward<'_> {
@@ -337,36 +334,32 @@ mod over_sequences {
             self.samples.div_ceil(SAMPLES_PER_GROUP)
         }
 
-        fn split(mut self, pieces: usize) -> (Self, Self) {
+        fn split(self, pieces: usize) -> (Self, Self) {
             let samples = pieces * SAMPLES_PER_GROUP;
-            let (scratch, scratch_rest) = self.scratch.split_at_mut(pieces);
-            let (d_input, d_input_rest) =
-                self.d_input.map(|rows| rows.split_at_mut(samples * self.steps * self.input.width)).unzip();
-            let gradients = self.gradients.each_mut().map(|tensor| tensor.take_front(pieces));
+            let (outputs, outputs_rest) = self.outputs.split(pieces, samples * self.steps * self.input.width);
             (
-                Self { samples, scratch, d_input, gradients, ..self },
+                Self { samples, outputs, ..self },
                 Self {
                     samples: self.samples - samples,
                     input: self.input.starting_at_sample(samples),
                     d_output: self.d_output.starting_at_sample(samples),
-                    scratch: scratch_rest,
-                    d_input: d_input_rest,
-                    gradients: self.gradients,
+                    outputs: outputs_rest,
                     ..self
                 },
             )
         }
 
         fn run(self) {
-            let Self { level, samples, steps, input, d_output, packed, .. } = self;
+            let Self { level, samples, steps, input, d_output, packed, outputs } = self;
+            let GroupOutputs { scratch, d_input, gradients } = outputs;
             if samples == 0 {
                 return;
             }
-            let [d_weight, d_bias] = self.gradients.map(GroupGradients::only);
+            let [d_weight, d_bias] = gradients.map(GroupGradients::only);
             let parameter_gradients =
-                ParameterGradients { input, d_output, samples, steps, scratch: &mut self.scratch[0], d_weight, d_bias };
+                ParameterGradients { input, d_output, samples, steps, scratch: &mut scratch[0], d_weight, d_bias };
             parameter_gradients.at(level);
-            if let Some(out) = self.d_input {
+            if let Some(out) = d_input {
                 let projection = Projection {
                     panels: packed,
                     input: d_output,

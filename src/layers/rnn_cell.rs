@@ -285,11 +285,11 @@ impl_parameters!(RnnCell<IN, HID> { weight_ih flattened, weight_hh flattened, bi
 #[cfg(feature = "alloc")]
 pub(super) mod over_sequences {
     use super::*;
-    use crate::batch::{self, GroupMemory, SAMPLES_PER_GROUP};
+    use crate::batch::{self, GroupMemory, GroupOutputs};
     use crate::kernels::pack::Scratch;
     use crate::kernels::recurrence::{
-        BYTES_FOR_STEPS, Forward, OneSample, PackedCell, PackedTranspose, Projection, SAMPLES_FOR_TILES,
-        STEPS_PER_BLOCK, Steps, Strided,
+        BYTES_FOR_STEPS, BackwardInputs, Forward, OneSample, PackedCell, PackedTranspose, Projection,
+        SAMPLES_FOR_TILES, STEPS_PER_BLOCK, Steps, Strided,
     };
     use crate::kernels::samples_in_lanes;
     use crate::layers::rnn_threads::{BackwardGroups, ForwardSamples};
@@ -394,8 +394,6 @@ pub(super) mod over_sequences {
                     fill(cache.packed.input_of_neurons.get(IN * HID), torch_order(&self.weight_ih));
                     fill(cache.packed.recurrent_of_neurons.get(HID * HID), torch_order(&self.weight_hh));
                 }
-                let groups = samples.div_ceil(SAMPLES_PER_GROUP);
-                cache.scratch.resize_with(groups.max(cache.scratch.len()), Scratch::default);
             }
             let (input, out) = (input.strided(), cache.output.rows_mut());
             if samples < SAMPLES_FOR_TILES {
@@ -405,7 +403,7 @@ pub(super) mod over_sequences {
             } else {
                 let initial = rows_of_samples(&cache.initial);
                 let out = out.as_flattened_mut();
-                let scratch = &mut cache.scratch;
+                let scratch = batch::scratch_of_groups(&mut cache.scratch, samples);
                 let forward = Forward { input, initial, packed: &cache.packed, out, samples, steps, scratch };
                 let work = ForwardSamples { level: run.level, forward };
                 batch::run_shared(work, batch::operations(&[2, steps, samples, HID, IN + HID]));
@@ -459,13 +457,11 @@ pub(super) mod over_sequences {
         ) -> Result<(), Error> {
             check_rows(input, cache.output.view().shape(), d_output.shape(), 1, d_final)?;
             let (steps, samples) = input.shape();
-            let groups = samples.div_ceil(SAMPLES_PER_GROUP);
             if run.from_zero {
                 let Self { weight_ih, weight_hh, bias_ih, .. } = self;
-                cache.group_gradients.reset(groups, [weight_ih.as_flattened(), weight_hh.as_flattened(), bias_ih]);
+                cache.group_gradients.reset(samples, [weight_ih.as_flattened(), weight_hh.as_flattened(), bias_ih]);
                 gradients.fill_zero();
             }
-            cache.scratch.resize_with(groups.max(cache.scratch.len()), Scratch::default);
             cache.d_initial.resize(samples, [0.0; HID]);
             cache.d_input.reshape((steps, if run.d_input { samples } else { 0 }));
             let lanes = run.level.lanes();
@@ -475,19 +471,23 @@ pub(super) mod over_sequences {
             }
             let work = BackwardGroups {
                 level: run.level,
-                hidden: HID,
-                samples,
-                steps,
-                input: input.strided(),
-                initial: rows_of_samples(&cache.initial),
-                output: cache.output.view().strided(),
-                d_output: d_output.strided(),
-                d_final: (!d_final.is_empty()).then(|| rows_of_samples(d_final)),
-                packed: &cache.packed_transpose,
-                scratch: &mut cache.scratch,
-                d_input: run.d_input.then_some(cache.d_input.rows_mut().as_flattened_mut()),
+                inputs: BackwardInputs {
+                    hidden: HID,
+                    samples,
+                    steps,
+                    input: input.strided(),
+                    initial: rows_of_samples(&cache.initial),
+                    output: cache.output.view().strided(),
+                    d_output: d_output.strided(),
+                    d_final: (!d_final.is_empty()).then(|| rows_of_samples(d_final)),
+                    packed: &cache.packed_transpose,
+                },
+                outputs: GroupOutputs {
+                    scratch: batch::scratch_of_groups(&mut cache.scratch, samples),
+                    d_input: run.d_input.then_some(cache.d_input.rows_mut().as_flattened_mut()),
+                    gradients: cache.group_gradients.groups(gradients.tensors_mut()),
+                },
                 d_initial: cache.d_initial.as_flattened_mut(),
-                gradients: cache.group_gradients.groups(gradients.tensors_mut()),
             };
             batch::run_pieces(work, batch::operations(&[4, steps, samples, HID, IN + HID]));
             if run.complete {

@@ -3,9 +3,8 @@
 //! Sizes are values here, not types: this code does not grow with every size of a cell.
 
 use crate::Level;
-use crate::batch::{Divide, GroupGradients, SAMPLES_PER_GROUP};
-use crate::kernels::pack::Scratch;
-use crate::kernels::recurrence::{Backward, Forward, PackedTranspose, Strided};
+use crate::batch::{Divide, GroupGradients, GroupOutputs, SAMPLES_PER_GROUP};
+use crate::kernels::recurrence::{Backward, BackwardInputs, Forward};
 
 /// A forward over samples.
 pub(super) struct ForwardSamples<'a> {
@@ -43,77 +42,37 @@ impl Divide for ForwardSamples<'_> {
 /// A backward over groups of samples.
 pub(super) struct BackwardGroups<'a> {
     pub(super) level: Level,
-    pub(super) hidden: usize,
-    pub(super) samples: usize,
-    pub(super) steps: usize,
-    pub(super) input: Strided<'a>,
-    pub(super) initial: Strided<'a>,
-    pub(super) output: Strided<'a>,
-    pub(super) d_output: Strided<'a>,
-    pub(super) d_final: Option<Strided<'a>>,
-    pub(super) packed: &'a PackedTranspose,
-    /// One a group.
-    pub(super) scratch: &'a mut [Scratch],
-    /// `[samples][steps][inputs]`, where anybody asks for it.
-    pub(super) d_input: Option<&'a mut [f32]>,
+    pub(super) inputs: BackwardInputs<'a>,
+    /// The gradients are those of the weights of the input, of the recurrence, and of the bias.
+    pub(super) outputs: GroupOutputs<'a, 3>,
     /// `[samples][hidden]`
     pub(super) d_initial: &'a mut [f32],
-    /// Of the weights of the input, those of the recurrence, and the bias.
-    pub(super) gradients: [GroupGradients<'a>; 3],
 }
 
 impl Divide for BackwardGroups<'_> {
     fn pieces(&self) -> usize {
-        self.samples.div_ceil(SAMPLES_PER_GROUP)
+        self.inputs.samples.div_ceil(SAMPLES_PER_GROUP)
     }
 
-    fn split(mut self, pieces: usize) -> (Self, Self) {
+    fn split(self, pieces: usize) -> (Self, Self) {
+        let Self { level, inputs, outputs, d_initial } = self;
         let samples = pieces * SAMPLES_PER_GROUP;
-        let (scratch, scratch_rest) = self.scratch.split_at_mut(pieces);
-        let (d_input, d_input_rest) =
-            self.d_input.map(|rows| rows.split_at_mut(samples * self.steps * self.input.width)).unzip();
-        let (d_initial, d_initial_rest) = self.d_initial.split_at_mut(samples * self.hidden);
-        let gradients = self.gradients.each_mut().map(|tensor| tensor.take_front(pieces));
+        let (outputs, outputs_rest) = outputs.split(pieces, samples * inputs.steps * inputs.input.width);
+        let (d_initial, d_initial_rest) = d_initial.split_at_mut(samples * inputs.hidden);
+        let (inputs, inputs_rest) = inputs.split_at(samples);
         (
-            Self { samples, scratch, d_input, d_initial, gradients, ..self },
-            Self {
-                samples: self.samples - samples,
-                input: self.input.starting_at_sample(samples),
-                initial: self.initial.starting_at_sample(samples),
-                output: self.output.starting_at_sample(samples),
-                d_output: self.d_output.starting_at_sample(samples),
-                d_final: self.d_final.map(|rows| rows.starting_at_sample(samples)),
-                scratch: scratch_rest,
-                d_input: d_input_rest,
-                d_initial: d_initial_rest,
-                gradients: self.gradients,
-                ..self
-            },
+            Self { level, inputs, outputs, d_initial },
+            Self { level, inputs: inputs_rest, outputs: outputs_rest, d_initial: d_initial_rest },
         )
     }
 
     fn run(self) {
-        if self.samples == 0 {
+        let Self { level, inputs, outputs: GroupOutputs { scratch, d_input, gradients }, d_initial } = self;
+        if inputs.samples == 0 {
             return;
         }
-        let [d_weight_ih, d_weight_hh, d_bias] = self.gradients.map(GroupGradients::only);
-        let backward = Backward {
-            hidden: self.hidden,
-            samples: self.samples,
-            steps: self.steps,
-            input: self.input,
-            initial: self.initial,
-            output: self.output,
-            d_output: self.d_output,
-            d_final: self.d_final,
-            packed: self.packed,
-            scratch: &mut self.scratch[0],
-            d_input: self.d_input,
-            d_initial: self.d_initial,
-            d_weight_ih,
-            d_weight_hh,
-            d_bias,
-        };
-        backward.at(self.level);
+        let [d_weight_ih, d_weight_hh, d_bias] = gradients.map(GroupGradients::only);
+        let scratch = &mut scratch[0];
+        Backward { inputs, scratch, d_input, d_initial, d_weight_ih, d_weight_hh, d_bias }.at(level);
     }
 }
