@@ -1,8 +1,8 @@
 //! The one place where an instruction set is chosen.
 
-use crate::kernels::tanh::tanh;
+use crate::kernels::tanh::TanhInPlace;
 use crate::simd::portable::Portable;
-use crate::simd::{Kernel, Simd, load_some, store_some};
+use crate::simd::{Kernel, Simd};
 use core::fmt;
 
 #[cfg(target_arch = "x86_64")]
@@ -143,9 +143,9 @@ impl Level {
     /// Level::detect().tanh(&mut numbers);
     /// assert_eq!(numbers, [-1.0, -0.0, 1e-40, 0.462_117_16]);
     /// ```
-    #[inline]
+    #[inline(never)]
     pub fn tanh(self, numbers: &mut [f32]) {
-        tanh_in_place(self, numbers);
+        self.run(TanhInPlace(numbers));
     }
 
     /// The best of [`Level::available`].
@@ -177,24 +177,6 @@ impl Level {
             Token::Avx2(token) => token.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Token::Avx512(token) => token.run(kernel),
-        }
-    }
-}
-
-#[inline(never)]
-fn tanh_in_place(level: Level, numbers: &mut [f32]) {
-    level.run(TanhInPlace(numbers));
-}
-
-struct TanhInPlace<'a>(&'a mut [f32]);
-
-impl Kernel for TanhInPlace<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        for numbers in self.0.chunks_mut(S::LANES) {
-            store_some(s, tanh(s, load_some(s, numbers)), numbers);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! division and no approximate reciprocal, so that every CPU computes the same bits. `scripts/elementary` makes the
 //! constants and sweeps all 2^32 inputs; its README-like header states the figures.
 
-use crate::simd::Simd;
+use crate::simd::{Kernel, Simd, load_some, store_some};
 
 /// One number for each segment, at the low four bits of `bits(|x|) >> 22`. Slots 5 to 9 are never used.
 #[repr(align(64))]
@@ -215,6 +215,20 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let y = s.mul_add(d, p, base);
     let sign = s.and(bits, s.splat_i32(i32::MIN));
     s.with_bits(s.or(s.to_bits(y), sign))
+}
+
+/// Replaces every number by its tanh.
+pub(crate) struct TanhInPlace<'a>(pub(crate) &'a mut [f32]);
+
+impl Kernel for TanhInPlace<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for numbers in self.0.chunks_mut(S::LANES) {
+            store_some(s, tanh(s, load_some(s, numbers)), numbers);
+        }
+    }
 }
 
 /// `1 - y^2`, the derivative of tanh where its value is `y`; never negative, because `|y| <= 1`.
