@@ -14,13 +14,13 @@ const STEPS: usize = 100;
 const TIME: Duration = Duration::from_millis(1000);
 
 /// Operations a second of the forward, of the training pass and of the peak.
-fn measure<const IN: usize, const HID: usize>(level: Level, batch: usize) -> [f64; 3] {
+fn measure<const IN: usize, const HID: usize>(level: Level, steps: usize, batch: usize) -> [f64; 3] {
     let mut generator = Generator::seed(1);
     let cell = RnnCell::<IN, HID>::boxed(&mut generator);
-    let x = rows::<IN>(&mut generator, STEPS * batch);
-    let d = rows::<HID>(&mut generator, STEPS * batch);
-    let input = Sequences::batch_first(&x, STEPS, batch).unwrap();
-    let d_output = Sequences::batch_first(&d, STEPS, batch).unwrap();
+    let x = rows::<IN>(&mut generator, steps * batch);
+    let d = rows::<HID>(&mut generator, steps * batch);
+    let input = Sequences::batch_first(&x, steps, batch).unwrap();
+    let d_output = Sequences::batch_first(&d, steps, batch).unwrap();
     let mut forward = Trace::<Box<RnnCell<IN, HID>>>::at(level);
     let mut trace = Trace::<Box<RnnCell<IN, HID>>>::at(level).with_d_input();
     let mut gradients = cell.zeros_like();
@@ -35,16 +35,16 @@ fn measure<const IN: usize, const HID: usize>(level: Level, batch: usize) -> [f6
             &mut multiply_add,
         ],
     );
-    let operations = (2 * STEPS * batch * HID * (IN + HID)) as f64;
+    let operations = (2 * steps * batch * HID * (IN + HID)) as f64;
     [operations / times[0], 3.0 * operations / times[1], PEAK_OPERATIONS as f64 / times[2]]
 }
 
 fn square<const H: usize>(level: Level) {
     let mut line = format!("{:>8} {H:>5}", level.name());
-    let [forward_1, training_1, peak] = on_threads(1, || measure::<H, H>(level, 64));
+    let [forward_1, training_1, peak] = on_threads(1, || measure::<H, H>(level, STEPS, 64));
     line += &format!("{:>10.1} %{:>10.1} %", 100.0 * forward_1 / peak, 100.0 * training_1 / peak);
     for threads in 2..=std::thread::available_parallelism().map_or(1, usize::from).min(2) {
-        let [forward, training, _] = on_threads(threads, || measure::<H, H>(level, 64));
+        let [forward, training, _] = on_threads(threads, || measure::<H, H>(level, STEPS, 64));
         line += &format!("{:>10.2} x{:>10.2} x", forward / forward_1, training / training_1);
     }
     println!("{line}{:>16.1}", peak / 1e9);
@@ -53,8 +53,8 @@ fn square<const H: usize>(level: Level) {
 /// A size that fills no whole vectors, beside the next multiple of 16: the share of its rate that is reached.
 fn off_the_grid<const N: usize, const NEXT: usize>(level: Level) {
     for batch in [1, 3, 17, 65] {
-        let [forward, training, _] = measure::<N, N>(level, batch);
-        let [next_forward, next_training, _] = measure::<NEXT, NEXT>(level, batch);
+        let [forward, training, _] = measure::<N, N>(level, STEPS, batch);
+        let [next_forward, next_training, _] = measure::<NEXT, NEXT>(level, STEPS, batch);
         println!(
             "{:>8} {N:>5} {NEXT:>5} {batch:>5} {:>10.1} % {:>10.1} %",
             level.name(),
@@ -69,30 +69,12 @@ fn crossover(level: Level) {
     const HIDDEN: usize = 32;
     const BATCH: usize = 32;
     println!("{:>8} {:>20} {:>12} {:>12}", "level", "million operations", "forward", "training");
-    let mut generator = Generator::seed(1);
-    let cell = RnnCell::<HIDDEN, HIDDEN>::boxed(&mut generator);
     for steps in [2, 4, 8, 15, 16, 32, 64, 128, 256] {
-        let x = rows::<HIDDEN>(&mut generator, steps * BATCH);
-        let input = Sequences::batch_first(&x, steps, BATCH).unwrap();
-        let operations = (2 * steps * BATCH * HIDDEN * 2 * HIDDEN) as f64;
-        let times = |threads| {
-            on_threads(threads, || {
-                let mut forward = Trace::<Box<RnnCell<HIDDEN, HIDDEN>>>::at(level);
-                let mut trace = Trace::<Box<RnnCell<HIDDEN, HIDDEN>>>::at(level);
-                let mut gradients = cell.zeros_like();
-                shortest_in_turns(
-                    TIME / 4,
-                    &mut [&mut || cell.forward_into(input, &mut forward).unwrap(), &mut || {
-                        cell.forward_into(input, &mut trace).unwrap();
-                        cell.backward_into(input, &mut trace, input, &mut gradients).unwrap();
-                    }],
-                )
-            })
-        };
-        let (one, two) = (times(1), times(2));
-        let millions = operations / 1e6;
-        let name = level.name();
-        println!("{name:>8} {millions:>20.2} {:>10.2} x {:>10.2} x", one[0] / two[0], one[1] / two[1]);
+        let rates = |threads| on_threads(threads, || measure::<HIDDEN, HIDDEN>(level, steps, BATCH));
+        let ([forward_1, training_1, _], [forward, training, _]) = (rates(1), rates(2));
+        let millions = (2 * steps * BATCH * HIDDEN * 2 * HIDDEN) as f64 / 1e6;
+        let (name, forward, training) = (level.name(), forward / forward_1, training / training_1);
+        println!("{name:>8} {millions:>20.2} {forward:>10.2} x {training:>10.2} x");
     }
 }
 
