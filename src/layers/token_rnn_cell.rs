@@ -1,7 +1,7 @@
 //! A recurrent layer driven by tokens, with everything before the recurrence folded into a table: `TokenRnnCell`.
 
 use super::{Embedding, RnnCell};
-use crate::kernels::matvec::{Biases, Linear, Tanh, evaluate, product};
+use crate::kernels::matvec::{Biases, Linear, State, Tanh, evaluate, product};
 use crate::simd::{Kernel, Simd};
 use crate::step::{Step, check_token};
 use crate::{Error, Level};
@@ -115,6 +115,6 @@ impl<const HID: usize> Kernel for TokenStep<'_, HID> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        *self.h = evaluate(s, &product(self.row, self.weight_hh, self.h), Tanh);
+        *self.h = evaluate(s, &product(self.row, self.weight_hh, State(self.h)), Tanh);
     }
 }

@@ -86,6 +86,10 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn load_partial(self, from: &[f32]) -> __m256 {
+        if from.len() == 4 {
+            // SAFETY: the slice has 4 readable elements; the load needs no alignment.
+            return unsafe { _mm256_zextps128_ps256(_mm_loadu_ps(from.as_ptr())) };
+        }
         // SAFETY: the mask selects lanes below `from.len()` only; masked-off lanes are not read.
         unsafe { _mm256_maskload_ps(from.as_ptr(), first_lanes(from.len())) }
     }
@@ -158,6 +162,17 @@ impl Simd for Avx2 {
     fn select_less(self, a: __m256, b: __m256, then: __m256, otherwise: __m256) -> __m256 {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
+    }
+    #[inline(always)]
+    fn load_four(self, from: &[f32]) -> __m256 {
+        let from = &from[..4];
+        // SAFETY: the slice above has 4 readable elements; the load needs no alignment.
+        unsafe { _mm256_set_m128(_mm_loadu_ps(from.as_ptr()), _mm_loadu_ps(from.as_ptr())) }
+    }
+    #[inline(always)]
+    fn one_of_four(self, a: __m256, i: i32) -> __m256 {
+        // SAFETY: registers alone; the permutation reads the low two bits of each index.
+        unsafe { _mm256_permutevar_ps(a, _mm256_set1_epi32(i)) }
     }
 
     #[inline(always)]

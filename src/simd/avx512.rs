@@ -166,6 +166,17 @@ impl Simd for Avx512 {
             _mm512_mask_blend_ps(less, otherwise, then)
         }
     }
+    #[inline(always)]
+    fn load_four(self, from: &[f32]) -> __m512 {
+        let from = &from[..4];
+        // SAFETY: the slice above has 4 readable elements; the load needs no alignment.
+        unsafe { _mm512_broadcast_f32x4(_mm_loadu_ps(from.as_ptr())) }
+    }
+    #[inline(always)]
+    fn one_of_four(self, a: __m512, i: i32) -> __m512 {
+        // SAFETY: registers alone; the permutation reads the low two bits of each index.
+        unsafe { _mm512_permutevar_ps(a, _mm512_set1_epi32(i)) }
+    }
 
     #[inline(always)]
     fn to_bits(self, a: __m512) -> __m512i {

@@ -76,6 +76,11 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `then` where `a < b`, `otherwise` elsewhere (also where either is NaN).
     fn select_less(self, a: Self::F32, b: Self::F32, then: Self::F32, otherwise: Self::F32) -> Self::F32;
 
+    /// The first four elements again and again. Panics if there are fewer.
+    fn load_four(self, from: &[f32]) -> Self::F32;
+    /// Of vectors like those of [`Simd::load_four`], element `i & 3` in every lane.
+    fn one_of_four(self, a: Self::F32, i: i32) -> Self::F32;
+
     /// The bit pattern.
     fn to_bits(self, a: Self::F32) -> Self::I32;
     /// The number with this bit pattern.

@@ -116,6 +116,14 @@ impl Simd for Portable {
     fn select_less(self, a: f32x4, b: f32x4, then: f32x4, otherwise: f32x4) -> f32x4 {
         a.simd_lt(b).bitselect(then, otherwise)
     }
+    #[inline(always)]
+    fn load_four(self, from: &[f32]) -> f32x4 {
+        self.load(from)
+    }
+    #[inline(always)]
+    fn one_of_four(self, a: f32x4, i: i32) -> f32x4 {
+        f32x4::splat(a.to_array()[(i & 3) as usize])
+    }
 
     #[inline(always)]
     fn to_bits(self, a: f32x4) -> i32x4 {
