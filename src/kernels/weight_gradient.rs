@@ -207,6 +207,11 @@ mod block {
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
             let Place { panel, grid, input, begin, d_weight, columns, first } = self.0;
+            for row in d_weight.chunks(columns) {
+                for v in 0..V {
+                    s.prefetch(&row[columns.min(first + v * S::LANES)..]);
+                }
+            }
             let mut sums = [[s.splat(0.0); V]; M];
             let mut rows = panel.chunks_exact(V * S::LANES);
             for outer in 0..grid.0 {
