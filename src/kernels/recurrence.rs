@@ -391,7 +391,8 @@ impl Kernel for Backward<'_> {
     fn run<S: Simd>(self, s: S) {
         let BackwardInputs { hidden, samples, steps, input, initial, output, d_output, d_final: last, packed } =
             self.inputs;
-        let slots = STEPS_PER_BLOCK.min(steps);
+        // One row more than there are steps: samples a power of two apart would share the same few sets of the cache.
+        let slots = STEPS_PER_BLOCK.min(steps) + 1;
         let block_memory = Block::memory(s, samples * slots, hidden);
         let (block_memory, d_sums) =
             self.scratch.get(block_memory + samples * slots * hidden).split_at_mut(block_memory);
@@ -452,6 +453,7 @@ struct RecurrentBackward<'a> {
     d_sums: &'a mut [f32],
     step: usize,
     slot: usize,
+    /// Rows from one sample to the next.
     slots: usize,
     hidden: usize,
 }
