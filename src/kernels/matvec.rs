@@ -292,11 +292,14 @@ fn chains_of<
     let mut sums = [[s.splat(0.0); P]; C];
     sums[0] = start;
     let numbers = x.numbers();
-    // The compiler does not know the indices, or it would read every number by itself after all.
-    let indices = core::hint::black_box(&[0, 1, 2, 3]);
     // A core forwards several reads from a store that is still on its way at one speed or at another, as it happens (Zen 4:
-    // 17 or 23 ns for a step of 4 neurons, for minutes at a time). So a state that is one vector is read by fours.
+    // 17 or 23 ns for each of very many steps of 4 neurons). So a state that is one vector is read by fours.
     let in_registers = const { X::JUST_WRITTEN && P == 1 && K.is_multiple_of(4) && K <= S::LANES && S::LANES >= 8 };
+    // A long loop over several vectors waits for its reads.
+    let long = const { P > 1 && K / C >= 32 && S::TILE_ROWS == 8 };
+    // If the compiler knew the indices, it would read every number by itself after all.
+    static INDICES: [i32; 4] = [0, 1, 2, 3];
+    let indices = if in_registers || long { core::hint::black_box(&INDICES) } else { &INDICES };
     let mut fours = [s.splat(0.0); 4];
     if in_registers {
         for (four, numbers) in fours.iter_mut().zip(numbers.chunks(4)) {
@@ -309,8 +312,7 @@ fn chains_of<
     // A loop over more than one vector must stay a loop: unrolled whole, the compiler computes one vector after the other
     // and keeps every broadcast input in memory in between. It cannot unroll what it cannot count.
     let terms = if P > 1 { core::hint::black_box(K / C).min(K / C) } else { K / C };
-    // Where such a loop is long, reading is what it waits for.
-    let by_fours = if const { P > 1 && K / C >= 32 && S::TILE_ROWS == 8 } { terms / 4 * 4 } else { 0 };
+    let by_fours = if long { terms / 4 * 4 } else { 0 };
     for i in (0..by_fours).step_by(4) {
         let mut fours = [s.splat(0.0); C];
         for (c, four) in fours.iter_mut().enumerate() {
