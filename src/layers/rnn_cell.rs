@@ -346,8 +346,13 @@ pub(super) mod over_sequences {
         Ok(())
     }
 
-    fn fill(to: &mut [f32], from: impl Iterator<Item = f32>) {
-        to.iter_mut().zip(from).for_each(|(to, x)| *to = x);
+    /// What every input gives to a neuron, neuron after neuron.
+    fn transpose<const K: usize, const N: usize>(weight: &[[f32; N]; K], to: &mut [f32]) {
+        for (neuron, to) in to.chunks_exact_mut(K).enumerate() {
+            for (to, row) in to.iter_mut().zip(weight) {
+                *to = row[neuron];
+            }
+        }
     }
 
     /// One row a sample.
@@ -385,14 +390,15 @@ pub(super) mod over_sequences {
             let lanes = run.level.lanes();
             if samples >= SAMPLES_FOR_TILES || !Self::STEPS_TOGETHER {
                 cache.packed.input.pack(lanes, self.weight_ih.as_flattened(), HID);
-                fill(cache.packed.bias.get(HID), self.bias_ih.iter().zip(&self.bias_hh).map(|(a, b)| a + b));
+                for (to, (a, b)) in cache.packed.bias.get(HID).iter_mut().zip(self.bias_ih.iter().zip(&self.bias_hh)) {
+                    *to = a + b;
+                }
             }
             if samples >= SAMPLES_FOR_TILES {
                 cache.packed.recurrent.pack(lanes, self.weight_hh.as_flattened(), HID);
                 if samples_in_lanes::pay(lanes, HID) {
-                    // PyTorch's order: neuron after neuron.
-                    fill(cache.packed.input_of_neurons.get(IN * HID), torch_order(&self.weight_ih));
-                    fill(cache.packed.recurrent_of_neurons.get(HID * HID), torch_order(&self.weight_hh));
+                    transpose(&self.weight_ih, cache.packed.input_of_neurons.get(IN * HID));
+                    transpose(&self.weight_hh, cache.packed.recurrent_of_neurons.get(HID * HID));
                 }
             }
             let (input, out) = (input.strided(), cache.output.rows_mut());
