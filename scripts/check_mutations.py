@@ -50,7 +50,7 @@ MUTATIONS = [
      "pack: every transposed panel is the first"),
     ("kernels/matvec.rs", "s.one_of_four(fours[k / 4], indices[k % 4])", "s.one_of_four(fours[0], indices[k % 4])",
      "matvec: of a state read by fours, the first four stand for all"),
-    ("kernels/matvec.rs", "for i in by_fours..terms {", "for i in by_fours..if by_fours > 0 { by_fours } else { terms } {",
+    ("kernels/matvec.rs", "for i in done..terms {", "for i in done..if long { done } else { terms } {",
      "matvec: the terms behind those read by fours are dropped"),
     ("kernels/recurrence.rs", "View { data: packed.bias.as_slice(hidden), stride: 0 }", "View::NONE", "recurrence: no bias in a batch"),
     ("kernels/samples_in_lanes.rs", "start.fill(*bias);", "start.fill(0.0); let _ = bias;", "samples in lanes: no bias"),

@@ -311,21 +311,23 @@ fn chains_of<
     };
     // A loop over more than one vector must stay a loop: unrolled whole, the compiler computes one vector after the other
     // and keeps every broadcast input in memory in between. It cannot unroll what it cannot count.
-    let terms = if P > 1 { core::hint::black_box(K / C).min(K / C) } else { K / C };
-    let by_fours = if long { terms / 4 * 4 } else { 0 };
-    for i in (0..by_fours).step_by(4) {
+    let uncounted = |count: usize| core::hint::black_box(count).min(count);
+    let blocks = if long { uncounted(K / C / 4) } else { 0 };
+    for block in 0..blocks {
         let mut fours = [s.splat(0.0); C];
         for (c, four) in fours.iter_mut().enumerate() {
-            *four = s.load_four(&numbers[chain_start(c, C, K) + i..]);
+            *four = s.load_four(&numbers[chain_start(c, C, K) + 4 * block..]);
         }
         for (j, index) in indices.iter().enumerate() {
             for (c, (sums, four)) in sums.iter_mut().zip(fours).enumerate() {
-                let k = chain_start(c, C, K) + i + j;
+                let k = chain_start(c, C, K) + 4 * block + j;
                 add_term::<S, P, PARTIAL, N>(s, weight.as_flattened(), k, s.one_of_four(four, *index), first, sums);
             }
         }
     }
-    for i in by_fours..terms {
+    let done = if long { K / C / 4 * 4 } else { 0 };
+    let terms = if P > 1 && !long { uncounted(K / C) } else { K / C };
+    for i in done..terms {
         for (c, sums) in sums.iter_mut().enumerate() {
             let k = chain_start(c, C, K) + i;
             add_term::<S, P, PARTIAL, N>(s, weight.as_flattened(), k, input(k), first, sums);
