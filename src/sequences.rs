@@ -183,12 +183,7 @@ impl<'a, R> Sequences<'a, R> {
 #[cfg(feature = "alloc")]
 impl<'a, const N: usize> Sequences<'a, [f32; N]> {
     pub(crate) fn strided(&self) -> crate::kernels::recurrence::Strided<'a> {
-        crate::kernels::recurrence::Strided {
-            data: self.rows.as_flattened(),
-            width: N,
-            sample_stride: self.sample_stride,
-            step_stride: self.step_stride,
-        }
+        crate::kernels::recurrence::Strided::new(self.rows.as_flattened(), N, self.sample_stride, self.step_stride)
     }
 }
 

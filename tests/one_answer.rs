@@ -281,6 +281,45 @@ mod backwards {
     );
 }
 
+/// Rows so many that they are asked for before they are needed give what their groups of 16 samples give alone, and
+/// those are near. The gradients of the parameters are the sum of those of the groups, in their order.
+#[test]
+fn many_rows_are_their_groups() -> Checked {
+    let case = Case {
+        seed: 7,
+        steps: 12,
+        batch: 700,
+        weights: Weights::Initial,
+        data: Values::Ordinary,
+        gradient: Values::Ordinary,
+        orders: (Order::TimeMajor, Order::BatchFirst),
+        initial: true,
+        d_final: true,
+        d_input: true,
+    };
+    let run = Run::<50, 32, 2>::new(case);
+    let (steps, batch) = run.case.shape();
+    at_every_level(|level| {
+        let backward = |run: &Run<50, 32, 2>| {
+            let mut trace = Trace::at(level).with_d_input();
+            let gradients = run.backward(&mut trace, run.case.orders)?;
+            let output: Vec<_> = trace.output().iter().copied().collect();
+            Ok::<_, TestCaseError>((output, gradients))
+        };
+        let (output, [gradients, d_input, _]) = backward(&run)?;
+        let mut sum = vec![0.0; gradients.len()];
+        for first in (0..batch).step_by(16) {
+            let samples: Vec<usize> = (first..batch.min(first + 16)).collect();
+            let rows = first * steps..(first + samples.len()) * steps;
+            let (group_output, [group_gradients, group_d_input, _]) = backward(&run.of_samples(&samples))?;
+            same_bits("the output", group_output.as_flattened(), output[rows.clone()].as_flattened())?;
+            same_bits("d input", &group_d_input, &d_input[rows.start * 50..rows.end * 50])?;
+            sum.iter_mut().zip(group_gradients).for_each(|(sum, d)| *sum += d);
+        }
+        same_bits("the gradients", &sum, &gradients)
+    })
+}
+
 /// `Linear`: every row alone, in any batch, on any number of threads.
 #[test]
 fn linear() {

@@ -33,6 +33,15 @@ pub(crate) const BYTES_FOR_STEPS: usize = 24 * 1024;
 /// Samples below which each is taken through time alone, several chains at once; above, as rows of a tile.
 pub(crate) const SAMPLES_FOR_TILES: usize = 4;
 
+/// Numbers from which on rows are asked for before they are needed, 1 MB: more than lies near a core.
+const MANY_NUMBERS: usize = 1024 * 1024 / size_of::<f32>();
+
+/// How many steps before: enough to come from memory, few enough to be still there.
+const STEPS_AHEAD: usize = 2;
+
+/// Neurons from which on the inputs of a forward come in time without being asked for.
+const NEURONS_IN_TIME: usize = 64;
+
 /// Rows `(sample, step)` in a slice, each `width` numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct Strided<'a> {
@@ -41,9 +50,17 @@ pub(crate) struct Strided<'a> {
     /// Rows from one sample to the next, and from one step to the next.
     pub(crate) sample_stride: usize,
     pub(crate) step_stride: usize,
+    /// Whether all rows together are so many that the next ones are not near by themselves.
+    pub(crate) far: bool,
 }
 
 impl<'a> Strided<'a> {
+    /// All rows of `data`.
+    #[inline(always)]
+    pub(crate) fn new(data: &'a [f32], width: usize, sample_stride: usize, step_stride: usize) -> Self {
+        Self { data, width, sample_stride, step_stride, far: data.len() > MANY_NUMBERS }
+    }
+
     #[inline(always)]
     pub(crate) fn row(&self, sample: usize, step: usize) -> &'a [f32] {
         let row = sample * self.sample_stride + step * self.step_stride;
@@ -62,14 +79,15 @@ impl<'a> Strided<'a> {
         View { data: self.starting_at(sample, step), stride: self.sample_stride * self.width }
     }
 
-    /// Asks for the rows of all samples at a step, if there is one: the hardware does not foresee so many streams.
+    /// Asks for columns of the rows of a step, and for those `period` behind them up to the end of each row, where that is
+    /// far away: the hardware does not foresee so many streams.
     #[inline(always)]
-    fn prefetch<S: Simd>(&self, s: S, samples: usize, step: Option<usize>) {
-        const LINE: usize = 64 / size_of::<f32>();
-        let Some(step) = step else { return };
-        for sample in 0..samples {
-            for line in self.row(sample, step).chunks(LINE) {
-                s.prefetch(line);
+    fn prefetch<S: Simd>(&self, s: S, samples: Range<usize>, step: usize, columns: &Range<usize>, period: usize) {
+        if self.far {
+            for begin in (0..self.width).step_by(period) {
+                let begin = begin + columns.start;
+                let columns = begin..begin + columns.len();
+                self.view(samples.start, step).prefetch(samples.len(), columns, |line| s.prefetch_for_later(line));
             }
         }
     }
@@ -113,6 +131,8 @@ pub(crate) struct Projection<'a> {
     pub(crate) samples: usize,
     /// The steps that are projected.
     pub(crate) steps: Range<usize>,
+    /// Whether the output is asked for before it is written.
+    pub(crate) far: bool,
 }
 
 impl Projection<'_> {
@@ -172,6 +192,13 @@ impl Rows for Projected<'_> {
         let data = &mut out[(sample * *out_steps + step) * columns..];
         let stride = if self.by_steps { columns } else { *out_steps * columns };
         (ViewMut { data, stride }, View::NONE)
+    }
+    #[inline(always)]
+    fn prefetch<S: Simd>(&mut self, s: S, outer: usize, inner: Range<usize>, columns: Range<usize>) {
+        if self.projection.far {
+            let (ViewMut { data, stride }, _) = self.output(outer, inner.start);
+            View { data, stride }.prefetch(inner.len(), columns, |line| s.prefetch(line));
+        }
     }
     #[inline(always)]
     fn finish<S: Simd>(_: S, sums: S::F32, _: S::F32) -> S::F32 {
@@ -317,6 +344,14 @@ impl Rows for Recurrent<'_> {
         let data = &mut self.states[(sample * self.steps + self.step) * self.hidden..];
         (ViewMut { data, stride: self.steps * self.hidden }, View::NONE)
     }
+    /// The inputs of a step to come.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&mut self, s: S, _: usize, samples: Range<usize>, columns: Range<usize>) {
+        let step = self.step + STEPS_AHEAD;
+        if self.hidden < NEURONS_IN_TIME && step < self.steps {
+            self.input.prefetch(s, samples, step, &columns, self.hidden);
+        }
+    }
     #[inline(always)]
     fn finish<S: Simd>(s: S, sums: S::F32, _: S::F32) -> S::F32 {
         super::tanh::tanh(s, sums)
@@ -399,20 +434,19 @@ impl Kernel for Backward<'_> {
         let d_input = &mut self.d_input.unwrap_or_default();
         for (start, end) in blocks_from_the_end(steps) {
             // What reaches the last step of the block from the steps behind it.
-            let following = Strided { data: &*self.d_initial, width: hidden, sample_stride: 1, step_stride: 0 };
+            let following = Strided::new(self.d_initial, hidden, 1, 0);
             let d_final = if end == steps { last } else { Some(following) };
             for step in (start..end).rev() {
                 let slot = step - start;
-                d_output.prefetch(s, samples, step.checked_sub(2));
-                output.prefetch(s, samples, step.checked_sub(2));
-                let mut rows = RecurrentBackward { output, d_output, d_final, d_sums, step, slot, slots, hidden };
+                let mut rows =
+                    RecurrentBackward { input, output, d_output, d_final, d_sums, step, slot, slots, hidden };
                 if step + 1 == end {
                     rows.last_step(s, samples);
                 } else {
                     tile::multiply(s, [&packed.recurrent; 2], step % 2 == 1, (1, samples), &mut rows);
                 }
             }
-            let d_sum_rows = Strided { data: d_sums, width: hidden, sample_stride: slots, step_stride: 1 };
+            let d_sum_rows = Strided::new(d_sums, hidden, slots, 1);
             let grid = (samples, end - start);
             let block = Block::pack(s, &d_sum_rows, grid, hidden, block_memory);
             block.add_outer_products(s, &input.starting_at_step(start), self.d_weight_ih);
@@ -427,6 +461,7 @@ impl Kernel for Backward<'_> {
                     out_steps: steps,
                     samples,
                     steps: 0..end - start,
+                    far: input.far,
                 };
                 projection.run(s);
             }
@@ -439,6 +474,7 @@ impl Kernel for Backward<'_> {
                 out_steps: 1,
                 samples,
                 steps: 0..1,
+                far: false,
             };
             projection.run(s);
         }
@@ -447,6 +483,8 @@ impl Kernel for Backward<'_> {
 
 /// `dz(b, t) = (dh(b, t) + W_hh^T dz(b, t+1)) * (1 - h(b, t)^2)`; dz is `[samples][slots][hidden]`.
 struct RecurrentBackward<'a> {
+    /// Only to be asked for.
+    input: Strided<'a>,
     output: Strided<'a>,
     d_output: Strided<'a>,
     d_final: Option<Strided<'a>>,
@@ -462,6 +500,7 @@ impl RecurrentBackward<'_> {
     /// The last step has no later one: `dz = dh * (1 - h^2)`, with the gradient of the last hidden state in `dh`.
     #[inline(always)]
     fn last_step<S: Simd>(&mut self, s: S, samples: usize) {
+        Rows::prefetch(self, s, 0, 0..samples, 0..self.hidden);
         for sample in 0..samples {
             for first in (0..self.hidden).step_by(S::LANES) {
                 let mut d_hidden = load_some(s, &self.d_output.row(sample, self.step)[first..]);
@@ -491,6 +530,15 @@ impl Rows for RecurrentBackward<'_> {
     fn output(&mut self, _: usize, sample: usize) -> (ViewMut<'_>, View<'_>) {
         let data = &mut self.d_sums[(sample * self.slots + self.slot) * self.hidden..];
         (ViewMut { data, stride: self.slots * self.hidden }, self.output.view(sample, self.step))
+    }
+    /// What a step to come reads, and the outer products of its block.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&mut self, s: S, _: usize, samples: Range<usize>, columns: Range<usize>) {
+        if let Some(step) = self.step.checked_sub(STEPS_AHEAD) {
+            for rows in [&self.d_output, &self.output, &self.input] {
+                rows.prefetch(s, samples.clone(), step, &columns, self.hidden);
+            }
+        }
     }
     #[inline(always)]
     fn finish<S: Simd>(s: S, sums: S::F32, h: S::F32) -> S::F32 {

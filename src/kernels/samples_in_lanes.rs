@@ -73,7 +73,7 @@ fn steps_together(numbers: usize) -> usize {
 /// The weights of each neuron, as rows.
 #[inline(always)]
 fn neurons(weights: &[f32], width: usize) -> Strided<'_> {
-    Strided { data: weights, width, sample_stride: 1, step_stride: 0 }
+    Strided::new(weights, width, 1, 0)
 }
 
 /// `columns[k][sample] = rows[sample][k]` for whole vectors of samples.

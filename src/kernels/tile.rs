@@ -20,6 +20,7 @@ use super::pack::{Panel, Panels, Span};
 use super::{chain_start, chains};
 use crate::simd::{Kernel, Simd, load_some, store_some};
 use core::marker::PhantomData;
+use core::ops::Range;
 
 /// Where the rows of a product come from and go to: a grid of `outer` by `inner` rows, of which the tile takes `M`
 /// neighbours along `inner` at a time.
@@ -35,6 +36,10 @@ pub(crate) trait Rows {
     fn start(&self, outer: usize, inner: usize) -> View<'_>;
     /// Where a row of results goes, and those behind it; and what else its results are made of.
     fn output(&mut self, outer: usize, inner: usize) -> (ViewMut<'_>, View<'_>);
+    /// Asks for memory that is needed when the sums of a tile are done, or by later tiles. The last column may lie beyond
+    /// the end of a row.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&mut self, _: S, _outer: usize, _inner: Range<usize>, _columns: Range<usize>) {}
     /// What becomes of the sums.
     fn finish<S: Simd>(s: S, sums: S::F32, other: S::F32) -> S::F32;
 }
@@ -52,7 +57,22 @@ pub(crate) struct ViewMut<'a> {
     pub(crate) stride: usize,
 }
 
+/// Numbers in a line of the cache.
+const NUMBERS_PER_LINE: usize = 64 / size_of::<f32>();
+
 impl View<'_> {
+    /// Asks for columns of the first rows, line by line.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, rows: usize, columns: Range<usize>, ask: impl Fn(&[f32])) {
+        for column in columns.step_by(NUMBERS_PER_LINE) {
+            for row in 0..rows {
+                if let Some(line) = self.data.get(row * self.stride + column..) {
+                    ask(line);
+                }
+            }
+        }
+    }
+
     /// No rows: zeros everywhere.
     pub(crate) const NONE: View<'static> = View { data: &[], stride: 0 };
 
@@ -236,6 +256,7 @@ impl<R: Rows, const C: usize, const M: usize, const V: usize> Kernel for Tile<'_
         let Place { parts: Parts { panels, chains, columns }, rows, outer, inner, skip, tiles } = self.0;
         let column = panels[0].span.first;
         for inner in (inner..).step_by(M).take(tiles) {
+            rows.prefetch(s, outer, inner..inner + M, column..column + V * S::LANES);
             let from = rows.start(outer, inner);
             let mut sums = [[s.splat(0.0); V]; M];
             for (m, sums) in sums.iter_mut().enumerate() {

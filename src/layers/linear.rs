@@ -210,6 +210,7 @@ mod over_sequences {
                 out_steps: input.steps(),
                 samples: input.batch(),
                 steps: 0..input.steps(),
+                far: input.strided().far,
             };
             let work = Forward { level: run.level, projection };
             batch::run_shared(work, batch::operations(&[2, input.steps(), input.batch(), IN, OUT]));
@@ -368,6 +369,7 @@ mod over_sequences {
                     out_steps: steps,
                     samples,
                     steps: 0..steps,
+                    far: input.far,
                 };
                 projection.at(level);
             }

@@ -357,7 +357,7 @@ pub(super) mod over_sequences {
 
     /// One row a sample.
     fn rows_of_samples<const N: usize>(rows: &[[f32; N]]) -> Strided<'_> {
-        Strided { data: rows.as_flattened(), width: N, sample_stride: 1, step_stride: 0 }
+        Strided::new(rows.as_flattened(), N, 1, 0)
     }
 
     impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
@@ -443,6 +443,7 @@ pub(super) mod over_sequences {
                     out_steps: steps,
                     samples: 1,
                     steps: start..end,
+                    far: false,
                 };
                 projection.at(level);
                 let (done, states) = out[..end].split_at_mut(start);

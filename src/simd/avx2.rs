@@ -74,6 +74,11 @@ impl Simd for Avx2 {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().cast()) }
     }
     #[inline(always)]
+    fn prefetch_for_later(self, from: &[f32]) {
+        // SAFETY: a prefetch reads nothing and cannot fault, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.as_ptr().cast()) }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm256_set1_ps(x) }

@@ -77,6 +77,11 @@ impl Simd for Avx512 {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().cast()) }
     }
     #[inline(always)]
+    fn prefetch_for_later(self, from: &[f32]) {
+        // SAFETY: a prefetch reads nothing and cannot fault, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.as_ptr().cast()) }
+    }
+    #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm512_set1_ps(x) }

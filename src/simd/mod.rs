@@ -40,8 +40,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// The token of [`Simd::Half`].
     fn half(self) -> Self::Half;
 
-    /// Asks for the cache line that the slice begins in, where the instruction set can.
+    /// Asks for the cache line that the slice begins in, where the instruction set can: it is needed soon.
     fn prefetch(self, from: &[f32]);
+    /// The same, for what is needed later and from far away: into the second level of the cache, past the first.
+    fn prefetch_for_later(self, from: &[f32]);
     /// `x` in every lane.
     fn splat(self, x: f32) -> Self::F32;
     /// The first `LANES` elements. Panics if there are fewer.

@@ -39,6 +39,8 @@ impl Simd for Portable {
     #[inline(always)]
     fn prefetch(self, _: &[f32]) {}
     #[inline(always)]
+    fn prefetch_for_later(self, _: &[f32]) {}
+    #[inline(always)]
     fn splat(self, x: f32) -> f32x4 {
         f32x4::splat(x)
     }
