@@ -50,6 +50,16 @@ fn square<const H: usize>(level: Level) {
     println!("{line}{:>16.1}", peak / 1e9);
 }
 
+/// A batch whose rows lie in memory and not in a cache, beside one of 64 samples: shares of the peak.
+fn from_memory<const H: usize>(level: Level) {
+    let [near, far] = [64, 1024].map(|batch| {
+        let [forward, training, peak] = measure::<H, H>(level, STEPS, batch);
+        [100.0 * forward / peak, 100.0 * training / peak]
+    });
+    let name = level.name();
+    println!("{name:>8} {H:>5} {:>10.1} %{:>10.1} %{:>10.1} %{:>10.1} %", near[0], near[1], far[0], far[1]);
+}
+
 /// A size that fills no whole vectors, beside the next multiple of 16: the share of its rate that is reached.
 fn off_the_grid<const N: usize, const NEXT: usize>(level: Level) {
     for batch in [1, 3, 17, 65] {
@@ -116,6 +126,16 @@ fn main() {
     for level in levels() {
         crossover(level);
     }
+    println!("\n64 samples and 1,024, whose rows lie in memory: shares of the peak, one thread\n");
+    println!("{:>8} {:>5} {:>12}{:>12}{:>12}{:>12}", "level", "H", "forward", "training", "forward", "training");
+    on_threads(1, || {
+        for level in levels() {
+            from_memory::<16>(level);
+            from_memory::<32>(level);
+            from_memory::<64>(level);
+            from_memory::<128>(level);
+        }
+    });
     println!("\nsizes off the grid, as a share of the rate of the next multiple of 16, one thread\n");
     println!("{:>8} {:>5} {:>5} {:>5} {:>12} {:>12}", "level", "H", "next", "B", "forward", "training");
     on_threads(1, || {
