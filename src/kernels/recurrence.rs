@@ -151,23 +151,30 @@ impl Kernel for Projection<'_> {
         // The tile runs along the axis that fills it.
         let by_steps = steps >= samples || steps >= 8;
         let grid = if by_steps { (samples, steps) } else { (steps, samples) };
-        let panels = self.panels;
-        tile::multiply(s, [panels; 2], false, grid, &mut Projected { projection: self, by_steps });
+        let Projection { panels, input, bias, out, out_steps, steps, far, .. } = self;
+        let (input, out) = (input.starting_at_step(steps.start), &mut out[steps.start * panels.columns()..]);
+        let mut rows = Projected { input, bias, out, out_steps, columns: panels.columns(), by_steps, far };
+        tile::multiply(s, [panels; 2], false, grid, &mut rows);
     }
 }
 
 /// The rows of a [`Projection`].
-struct Projected<'a> {
-    projection: Projection<'a>,
+pub(super) struct Projected<'a> {
+    pub(super) input: Strided<'a>,
+    pub(super) bias: Option<&'a [f32]>,
+    /// `[samples][out_steps][columns]`
+    pub(super) out: &'a mut [f32],
+    pub(super) out_steps: usize,
+    pub(super) columns: usize,
     /// Whether the inner axis of the grid is time.
-    by_steps: bool,
+    pub(super) by_steps: bool,
+    pub(super) far: bool,
 }
 
 impl Projected<'_> {
     #[inline(always)]
     fn position(&self, outer: usize, inner: usize) -> (usize, usize) {
-        let (sample, step) = if self.by_steps { (outer, inner) } else { (inner, outer) };
-        (sample, self.projection.steps.start + step)
+        if self.by_steps { (outer, inner) } else { (inner, outer) }
     }
 }
 
@@ -176,26 +183,23 @@ impl Rows for Projected<'_> {
     #[inline(always)]
     fn inputs(&self, _: usize, outer: usize, inner: usize) -> View<'_> {
         let (sample, step) = self.position(outer, inner);
-        let input = self.projection.input;
-        let stride = if self.by_steps { input.step_stride } else { input.sample_stride };
-        View { data: input.starting_at(sample, step), stride: input.width * stride }
+        let stride = if self.by_steps { self.input.step_stride } else { self.input.sample_stride };
+        View { data: self.input.starting_at(sample, step), stride: self.input.width * stride }
     }
     #[inline(always)]
     fn start(&self, _: usize, _: usize) -> View<'_> {
-        self.projection.bias.map_or(View::NONE, |bias| View { data: bias, stride: 0 })
+        self.bias.map_or(View::NONE, |bias| View { data: bias, stride: 0 })
     }
     #[inline(always)]
     fn output(&mut self, outer: usize, inner: usize) -> (ViewMut<'_>, View<'_>) {
         let (sample, step) = self.position(outer, inner);
-        let Projection { out, out_steps, panels, .. } = &mut self.projection;
-        let columns = panels.columns();
-        let data = &mut out[(sample * *out_steps + step) * columns..];
-        let stride = if self.by_steps { columns } else { *out_steps * columns };
+        let data = &mut self.out[(sample * self.out_steps + step) * self.columns..];
+        let stride = if self.by_steps { self.columns } else { self.out_steps * self.columns };
         (ViewMut { data, stride }, View::NONE)
     }
     #[inline(always)]
     fn prefetch<S: Simd>(&mut self, s: S, outer: usize, inner: Range<usize>, columns: Range<usize>) {
-        if self.projection.far {
+        if self.far {
             let (ViewMut { data, stride }, _) = self.output(outer, inner.start);
             View { data, stride }.prefetch(inner.len(), columns, |line| s.prefetch(line));
         }
@@ -379,9 +383,17 @@ pub(crate) struct BackwardInputs<'a> {
     /// Gradient of the last hidden state, one row a sample, on top of `d_output`.
     pub(crate) d_final: Option<Strided<'a>>,
     pub(crate) packed: &'a PackedTranspose,
+    /// What each input gives to each neuron, and each neuron to each: the rows of the packed matrices.
+    pub(crate) weight_ih: &'a [f32],
+    pub(crate) weight_hh: &'a [f32],
 }
 
 impl BackwardInputs<'_> {
+    /// From `step` on.
+    fn starting_at_step(self, step: usize) -> Self {
+        Self { output: self.output.starting_at_step(step), d_output: self.d_output.starting_at_step(step), ..self }
+    }
+
     /// Those of the first `samples` samples, and the others.
     pub(crate) fn split_at(self, samples: usize) -> (Self, Self) {
         let rest = Self {
@@ -424,27 +436,38 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let BackwardInputs { hidden, samples, steps, input, initial, output, d_output, d_final: last, packed } =
-            self.inputs;
+        let inputs = self.inputs;
+        let BackwardInputs { hidden, samples, steps, input, initial, output, d_output, d_final: last, packed, .. } =
+            inputs;
+        let in_lanes = samples.is_multiple_of(S::LANES) && samples_in_lanes::pay_back(S::LANES, hidden);
         // One row more than there are steps: samples a power of two apart would share the same few sets of the cache.
         let slots = STEPS_PER_BLOCK.min(steps) + 1;
         let block_memory = Block::memory(s, samples * slots, hidden);
-        let (block_memory, d_sums) =
-            self.scratch.get(block_memory + samples * slots * hidden).split_at_mut(block_memory);
+        let d_sums = samples * slots * hidden;
+        let columns = if in_lanes { samples_in_lanes::backward_memory(s, &inputs) } else { 0 };
+        let (block_memory, rest) = self.scratch.get(block_memory + d_sums + columns).split_at_mut(block_memory);
+        let (d_sums, columns) = rest.split_at_mut(d_sums);
         let d_input = &mut self.d_input.unwrap_or_default();
         for (start, end) in blocks_from_the_end(steps) {
             // What reaches the last step of the block from the steps behind it.
             let following = Strided::new(self.d_initial, hidden, 1, 0);
             let d_final = if end == steps { last } else { Some(following) };
-            for step in (start..end).rev() {
-                let slot = step - start;
+            // With samples in lanes, only the last step goes by rows.
+            let by_rows = if in_lanes { end - 1..end } else { start..end };
+            for step in by_rows.rev() {
+                let (slot, weights) = (step - start, None);
                 let mut rows =
-                    RecurrentBackward { input, output, d_output, d_final, d_sums, step, slot, slots, hidden };
+                    RecurrentBackward { input, output, d_output, d_final, d_sums, weights, step, slot, slots, hidden };
                 if step + 1 == end {
                     rows.last_step(s, samples);
                 } else {
                     tile::multiply(s, [&packed.recurrent; 2], step % 2 == 1, (1, samples), &mut rows);
                 }
+            }
+            if in_lanes {
+                let inputs = inputs.starting_at_step(start);
+                let d_input = d_input.get_mut(start * input.width..).filter(|rows| !rows.is_empty());
+                samples_in_lanes::backward(s, &inputs, end - start, (d_sums, slots), d_input, columns);
             }
             let d_sum_rows = Strided::new(d_sums, hidden, slots, 1);
             let grid = (samples, end - start);
@@ -452,7 +475,7 @@ impl Kernel for Backward<'_> {
             block.add_outer_products(s, &input.starting_at_step(start), self.d_weight_ih);
             block.add_outer_products(s, &Previous { initial, output, first: start }, self.d_weight_hh);
             block.add_rows(s, self.d_bias);
-            if !d_input.is_empty() {
+            if !d_input.is_empty() && !in_lanes {
                 let projection = Projection {
                     panels: &packed.input,
                     input: d_sum_rows,
@@ -482,18 +505,21 @@ impl Kernel for Backward<'_> {
 }
 
 /// `dz(b, t) = (dh(b, t) + W_hh^T dz(b, t+1)) * (1 - h(b, t)^2)`; dz is `[samples][slots][hidden]`.
-struct RecurrentBackward<'a> {
+///
+/// With samples in lanes, where the rows are neurons, what the tile multiplies are their weights.
+pub(super) struct RecurrentBackward<'a> {
     /// Only to be asked for.
-    input: Strided<'a>,
-    output: Strided<'a>,
-    d_output: Strided<'a>,
-    d_final: Option<Strided<'a>>,
-    d_sums: &'a mut [f32],
-    step: usize,
-    slot: usize,
+    pub(super) input: Strided<'a>,
+    pub(super) output: Strided<'a>,
+    pub(super) d_output: Strided<'a>,
+    pub(super) d_final: Option<Strided<'a>>,
+    pub(super) d_sums: &'a mut [f32],
+    pub(super) weights: Option<View<'a>>,
+    pub(super) step: usize,
+    pub(super) slot: usize,
     /// Rows from one sample to the next.
-    slots: usize,
-    hidden: usize,
+    pub(super) slots: usize,
+    pub(super) hidden: usize,
 }
 
 impl RecurrentBackward<'_> {
@@ -519,6 +545,9 @@ impl Rows for RecurrentBackward<'_> {
     const PARTS: usize = 1;
     #[inline(always)]
     fn inputs(&self, _: usize, _: usize, sample: usize) -> View<'_> {
+        if let Some(View { data, stride }) = self.weights {
+            return View { data: &data[sample * stride..], stride };
+        }
         let data = &self.d_sums[(sample * self.slots + self.slot + 1) * self.hidden..];
         View { data, stride: self.slots * self.hidden }
     }

@@ -1,13 +1,14 @@
-//! The recurrence with samples in lanes, for layers whose neurons would leave many lanes empty.
+//! The recurrence with samples in lanes, for layers whose neurons would leave many lanes empty; its backward beneath it.
 //!
 //! The roles are exchanged: the rows of the tile are neurons, whose weights are broadcast, and its columns are samples.
 //! Every sum has the same terms in the same order, so that the bits are the same.
 
 use super::chains;
-use super::recurrence::{Forward, Recurrent, Strided};
+use super::recurrence::{BackwardInputs, Forward, Projected, Recurrent, RecurrentBackward, Strided};
 use super::tile::{View, ViewMut, multiply_one};
 use super::transpose::{ColumnsToRows, RowsToColumns};
 use crate::simd::Simd;
+use core::ops::Range;
 
 /// Whether whole vectors of samples are faster in lanes than the neurons, as measured: where neurons would leave more than
 /// a seventh of the lanes empty; and with lanes whose vectors are stored in part at a price, where neurons leave any
@@ -15,6 +16,11 @@ use crate::simd::Simd;
 pub(crate) const fn pay(lanes: usize, hidden: usize) -> bool {
     let padded = hidden.next_multiple_of(lanes);
     if lanes == 16 { 7 * hidden < 6 * padded } else { hidden < padded && hidden < 128 }
+}
+
+/// The same for the way back, where more is turned into columns: a single vector of neurons is faster as it is.
+pub(super) const fn pay_back(lanes: usize, hidden: usize) -> bool {
+    hidden > lanes && pay(lanes, hidden)
 }
 
 /// [`Forward`] over samples of one whole vector or two.
@@ -35,13 +41,7 @@ pub(crate) fn forward<S: Simd>(s: S, work: Forward<'_>) {
     rows_to_columns(s, initial.view(0, 0), hidden, states, samples);
     for first in (0..steps).step_by(together) {
         let count = together.min(steps - first);
-        if input.step_stride == 1 {
-            rows_to_columns(s, input.view(0, first), count * inputs, x, samples);
-        } else {
-            for (step, x) in (first..first + count).zip(x.chunks_exact_mut(x_step)) {
-                rows_to_columns(s, input.view(0, step), inputs, x, samples);
-            }
-        }
+        steps_to_columns(s, &input, first..first + count, x, samples);
         for step in 0..count {
             let (before, after) = states.split_at_mut((step + 1) * state);
             let mut rows = Recurrent {
@@ -62,12 +62,114 @@ pub(crate) fn forward<S: Simd>(s: S, work: Forward<'_>) {
     }
 }
 
+/// The memory of [`backward`], in numbers.
+pub(super) fn backward_memory<S: Simd>(_: S, work: &BackwardInputs<'_>) -> usize {
+    let samples = work.samples.min(2 * S::LANES);
+    steps_together(numbers_of_step(work, samples)) * numbers_of_step(work, samples) + work.hidden * samples
+}
+
+/// What a step of some samples takes on the way back: h, its gradient, that of the sums and that of the inputs.
+fn numbers_of_step(work: &BackwardInputs<'_>, samples: usize) -> usize {
+    (3 * work.hidden + work.input.width) * samples
+}
+
+/// The way back through the first `steps` steps, of whole vectors of samples.
+///
+/// Of the rows `d_sums`, those of the last step are given and those of the others written; so are those of `d_input`,
+/// where anybody asks for it, from the first step on.
+#[inline(always)]
+pub(super) fn backward<S: Simd>(
+    s: S,
+    work: &BackwardInputs<'_>,
+    steps: usize,
+    (d_sums, slots): (&mut [f32], usize),
+    mut d_input: Option<&mut [f32]>,
+    memory: &mut [f32],
+) {
+    let BackwardInputs { hidden, input: Strided { width: inputs, .. }, output, d_output, .. } = *work;
+    let most = work.samples.min(2 * S::LANES);
+    let together = steps_together(numbers_of_step(work, most));
+    for sample in (0..work.samples).step_by(most) {
+        let samples = most.min(work.samples - sample);
+        let (state, x_step) = (hidden * samples, inputs * samples);
+        let (h, rest) = memory.split_at_mut(together * state);
+        let (d_h, rest) = rest.split_at_mut(together * state);
+        // The last one is of the step behind those that are taken together.
+        let (d_z, d_x) = rest.split_at_mut((together + 1) * state);
+        let (output, d_output) = (output.starting_at_sample(sample), d_output.starting_at_sample(sample));
+        let d_sums = &mut d_sums[sample * slots * hidden..];
+        let mut end = steps;
+        while end > 0 {
+            let start = end.saturating_sub(together);
+            steps_to_columns(s, &output, start..end, h, samples);
+            steps_to_columns(s, &d_output, start..end, d_h, samples);
+            for step in (start..end).rev() {
+                let here = (step - start) * state;
+                if step + 1 == steps {
+                    let row = View { data: &d_sums[step * hidden..], stride: slots * hidden };
+                    rows_to_columns(s, row, hidden, &mut d_z[here..], samples);
+                } else {
+                    let (before, behind) =
+                        d_z.split_at_mut(if step + 1 == end { together * state } else { here + state });
+                    let mut rows = RecurrentBackward {
+                        input: Strided::new(&[], 0, 0, 0),
+                        output: Strided::new(&h[here..], samples, 1, 0),
+                        d_output: Strided::new(&d_h[here..], samples, 1, 0),
+                        d_final: None,
+                        d_sums: &mut before[here..here + state],
+                        weights: Some(View { data: work.weight_hh, stride: hidden }),
+                        step: 0,
+                        slot: 0,
+                        slots: 1,
+                        hidden: samples,
+                    };
+                    let chains = [chains(hidden, hidden); 2];
+                    multiply_one(s, [&behind[..state]; 2], chains, samples, hidden, &mut rows);
+                }
+                if d_input.is_some() {
+                    let mut rows = Projected {
+                        input: neurons(work.weight_ih, hidden),
+                        bias: None,
+                        out: &mut d_x[(step - start) * x_step..],
+                        out_steps: 1,
+                        columns: samples,
+                        by_steps: false,
+                        far: false,
+                    };
+                    let chains = [chains(hidden, inputs); 2];
+                    multiply_one(s, [&d_z[here..here + state]; 2], chains, samples, inputs, &mut rows);
+                }
+            }
+            let count = end - start;
+            columns_to_rows(s, d_z, samples, count * hidden, &mut d_sums[start * hidden..], slots * hidden);
+            if let Some(d_input) = &mut d_input {
+                let d_input = &mut d_input[(sample * work.steps + start) * inputs..];
+                columns_to_rows(s, d_x, samples, count * inputs, d_input, work.steps * inputs);
+            }
+            d_z.copy_within(..state, together * state);
+            end = start;
+        }
+    }
+}
+
 /// How many steps are turned into columns and back together, where one has so many numbers: the rows of a sample's steps
 /// lie one behind the other, and long rows fill more of the vectors. What is turned stays in L1.
 #[inline(always)]
 fn steps_together(numbers: usize) -> usize {
     const NUMBERS: usize = 16 * 1024 / size_of::<f32>();
     (NUMBERS / numbers.max(1)).clamp(1, 16)
+}
+
+/// `columns[step][k][sample] = rows[sample][step][k]` for whole vectors of samples and some steps.
+#[inline(always)]
+fn steps_to_columns<S: Simd>(s: S, rows: &Strided<'_>, steps: Range<usize>, columns: &mut [f32], samples: usize) {
+    if rows.step_stride == 1 {
+        rows_to_columns(s, rows.view(0, steps.start), steps.len() * rows.width, columns, samples);
+    } else {
+        for (step, columns) in steps.zip(columns.chunks_exact_mut(rows.width * samples)) {
+            rows_to_columns(s, rows.view(0, step), rows.width, columns, samples);
+        }
+    }
 }
 
 /// The weights of each neuron, as rows.

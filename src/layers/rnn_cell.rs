@@ -488,6 +488,8 @@ pub(super) mod over_sequences {
                     d_output: d_output.strided(),
                     d_final: (!d_final.is_empty()).then(|| rows_of_samples(d_final)),
                     packed: &cache.packed_transpose,
+                    weight_ih: self.weight_ih.as_flattened(),
+                    weight_hh: self.weight_hh.as_flattened(),
                 },
                 outputs: GroupOutputs {
                     scratch: batch::scratch_of_groups(&mut cache.scratch, samples),
