@@ -2,6 +2,9 @@
 
 use alloc::vec::Vec;
 
+/// Numbers in a line of the cache.
+pub(crate) const NUMBERS_PER_LINE: usize = 64 / size_of::<f32>();
+
 /// Columns of a panel: the two vectors of a register tile, or at the right end what remains, one vector or half of one
 /// where there are half-width vectors ([`Simd::Half`](crate::simd::Simd::Half)).
 #[derive(Clone, Copy)]
@@ -61,12 +64,10 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    const LINE: usize = 64 / size_of::<f32>();
-
     /// Room for `len` numbers, whatever they were before (zeros where it had to grow).
     pub(crate) fn get(&mut self, len: usize) -> &mut [f32] {
-        if self.data.len() < len + Self::LINE {
-            self.data.resize(len + Self::LINE, 0.0);
+        if self.data.len() < len + NUMBERS_PER_LINE {
+            self.data.resize(len + NUMBERS_PER_LINE, 0.0);
         }
         let start = self.start();
         &mut self.data[start..start + len]
@@ -81,7 +82,7 @@ impl Scratch {
     /// Numbers to skip up to the next cache line; where the address cannot be known, none.
     fn start(&self) -> usize {
         let skip = self.data.as_ptr().align_offset(64);
-        if skip < Self::LINE { skip } else { 0 }
+        if skip < NUMBERS_PER_LINE { skip } else { 0 }
     }
 }
 

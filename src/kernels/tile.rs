@@ -16,7 +16,7 @@
 //! multiply-adds. A tile of each shape is a function of its own, compiled once for every instruction set and for each kind of
 //! [`Rows`], and called from everywhere, so that code grows with the shapes and not with the sizes of layers.
 
-use super::pack::{Panel, Panels, Span};
+use super::pack::{NUMBERS_PER_LINE, Panel, Panels, Span};
 use super::{chain_start, chains};
 use crate::simd::{Kernel, Simd, load_some, store_some};
 use core::marker::PhantomData;
@@ -56,9 +56,6 @@ pub(crate) struct ViewMut<'a> {
     pub(crate) data: &'a mut [f32],
     pub(crate) stride: usize,
 }
-
-/// Numbers in a line of the cache.
-const NUMBERS_PER_LINE: usize = 64 / size_of::<f32>();
 
 impl View<'_> {
     /// Asks for columns of the first rows, line by line.

@@ -202,15 +202,16 @@ mod over_sequences {
             input.check_steps()?;
             cache.output.reshape(input.shape());
             cache.packed.pack(run.level.lanes(), self.weight.as_flattened(), OUT);
+            let rows = input.strided();
             let projection = Projection {
                 panels: &cache.packed,
-                input: input.strided(),
+                input: rows,
                 bias: Some(&self.bias),
                 out: cache.output.rows_mut().as_flattened_mut(),
                 out_steps: input.steps(),
                 samples: input.batch(),
                 steps: 0..input.steps(),
-                far: input.strided().far,
+                far: rows.far,
             };
             let work = Forward { level: run.level, projection };
             batch::run_shared(work, batch::operations(&[2, input.steps(), input.batch(), IN, OUT]));
