@@ -577,8 +577,9 @@ impl Rows for RecurrentBackward<'_> {
 
 impl Source for Strided<'_> {
     #[inline(always)]
-    fn row(&self, sample: usize, step: usize) -> &[f32] {
-        Strided::row(self, sample, step)
+    fn rows(&self, sample: usize) -> (&[f32], View<'_>) {
+        let data = self.data.get((sample * self.sample_stride + self.step_stride) * self.width..).unwrap_or_default();
+        (self.row(sample, 0), View { data, stride: self.step_stride * self.width })
     }
 }
 
@@ -591,10 +592,12 @@ struct Previous<'a> {
 
 impl Source for Previous<'_> {
     #[inline(always)]
-    fn row(&self, sample: usize, step: usize) -> &[f32] {
-        match self.first + step {
+    fn rows(&self, sample: usize) -> (&[f32], View<'_>) {
+        let before = match self.first {
             0 => self.initial.row(sample, 0),
             t => self.output.row(sample, t - 1),
-        }
+        };
+        let data = self.output.starting_at(sample, self.first);
+        (before, View { data, stride: self.output.step_stride * self.output.width })
     }
 }

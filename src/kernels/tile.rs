@@ -340,9 +340,13 @@ fn sum<S: Simd, const C: usize, const M: usize, const V: usize>(
         return side_by_side::<S, 1, M, V>(s, panel, &x, k, (0, 1), [start])[0];
     }
     let [c0, c1] = side_by_side::<S, 2, M, V>(s, panel, &x, k, (0, chains), [start, zero]);
-    let first = add_tiles(s, &c0, &c1);
+    let mut first = add_tiles(s, &c0, &c1);
     if chains == 2 {
         return first;
+    }
+    if const { S::TILE_ROWS == 6 } {
+        // There are no registers for these too: left to itself, the compiler keeps in memory what the loops add to.
+        core::hint::black_box(&mut first);
     }
     let [c2, c3] = side_by_side::<S, 2, M, V>(s, panel, &x, k, (2, chains), [zero, zero]);
     add_tiles(s, &first, &add_tiles(s, &c2, &c3))
@@ -374,11 +378,9 @@ fn side_by_side<S: Simd, const C: usize, const M: usize, const V: usize>(
     for (c, sums) in sums.iter_mut().enumerate() {
         let end = chain_start(first + c, chains, k) + len;
         if end < chain_start(first + c + 1, chains, k) {
-            let mut x = [0.0; M];
-            for (x, row) in x.iter_mut().zip(rows) {
-                *x = row[end];
-            }
-            add_term(s, &panel[end * width..], &x, sums);
+            // The weights come first: a compiler broadcasts right from memory what it reads behind the last check.
+            let weights = &panel[end * width..][..width];
+            add_term(s, weights, &numbers(rows, end), sums);
         }
     }
     sums
@@ -413,16 +415,29 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
             add_term(s, row, &x, &mut sums[0]);
         }
     }
-    for k in unrolled * UNROLLED..len {
-        for ((weights, chain), sums) in weights.iter().zip(x).zip(&mut sums) {
-            let mut x = [0.0; M];
-            for (x, chain) in x.iter_mut().zip(chain) {
-                *x = chain[k];
-            }
-            add_term(s, &weights[k * width..][..width], &x, sums);
+    let done = unrolled * UNROLLED;
+    let rows = |c: usize| weights[c][done * width..].chunks_exact(width);
+    if C == 1 {
+        for (k, row) in (done..len).zip(rows(0)) {
+            add_term(s, row, &numbers(&x[0], k), &mut sums[0]);
+        }
+    } else {
+        for (k, (row, other)) in (done..len).zip(rows(0).zip(rows(1))) {
+            add_term(s, row, &numbers(&x[0], k), &mut sums[0]);
+            add_term(s, other, &numbers(&x[1], k), &mut sums[1]);
         }
     }
     *tile = sums;
+}
+
+/// Number `k` of each row.
+#[inline(always)]
+fn numbers<const M: usize>(rows: &[&[f32]; M], k: usize) -> [f32; M] {
+    let mut numbers = [0.0; M];
+    for (number, row) in numbers.iter_mut().zip(rows) {
+        *number = row[k];
+    }
+    numbers
 }
 
 /// `sums[m][n] += x[m] * weights[n]`

@@ -27,21 +27,24 @@ pub(crate) fn add_row<S: Simd>(s: S, d_output: &[f32], d_bias: &mut [f32]) {
 mod block {
     use super::*;
     use crate::kernels::pack::{Panel, Span, padded, panel_count, span};
-    use crate::kernels::tile::{add_term, next_tile};
+    use crate::kernels::recurrence::Strided;
+    use crate::kernels::tile::{View, add_term, next_tile};
     use crate::simd::Kernel;
 
-    /// The rows of one side of the product: a grid of `outer` by `inner`, like [`crate::kernels::tile::Rows`].
+    /// The inputs of the product: a row for every sample and every step of the block.
     pub(crate) trait Source {
-        fn row(&self, outer: usize, inner: usize) -> &[f32];
+        /// Those of a sample: of the first step, and of the steps behind it, as far as there are any.
+        fn rows(&self, sample: usize) -> (&[f32], View<'_>);
     }
 
     /// A block of rows of output gradients, packed into panels.
     ///
-    /// Every sum over the block is taken from zero, row after row (`inner` fastest), and then added to the gradient: a
-    /// long sequence is summed block by block, which keeps the rounding error small.
+    /// Every sum over the block is taken from zero, sample after sample, step after step, and then added to the gradient:
+    /// a long sequence is summed block by block, which keeps the rounding error small.
     pub(crate) struct Block<'a> {
         /// Each panel row after row.
         panels: &'a [f32],
+        /// Samples, and steps of each.
         grid: (usize, usize),
         columns: usize,
     }
@@ -56,16 +59,16 @@ mod block {
         #[inline(always)]
         pub(crate) fn pack<S: Simd>(
             s: S,
-            d_output: &impl Source,
+            d_output: &Strided<'_>,
             grid: (usize, usize),
             columns: usize,
             memory: &'a mut [f32],
         ) -> Self {
             let rows = grid.0 * grid.1;
             let mut r = 0;
-            for outer in 0..grid.0 {
-                for inner in 0..grid.1 {
-                    let row = &d_output.row(outer, inner)[..columns];
+            for sample in 0..grid.0 {
+                for step in 0..grid.1 {
+                    let row = &d_output.row(sample, step)[..columns];
                     for panel in 0..panel_count(S::LANES, columns) {
                         let Span { first, width } = span(S::LANES, columns, panel);
                         copy_padded(s, &row[first..], &mut memory[first * rows + r * width..][..width]);
@@ -214,13 +217,17 @@ mod block {
             }
             let mut sums = [[s.splat(0.0); V]; M];
             let mut rows = panel.chunks_exact(V * S::LANES);
-            for outer in 0..grid.0 {
-                for (inner, d) in (0..grid.1).zip(&mut rows) {
-                    if let Some(x) = input.row(outer, inner)[begin..].first_chunk() {
+            for sample in 0..grid.0 {
+                let (first, View { data, stride }) = input.rows(sample);
+                let (mut x, behind) = (&first[begin..], data.get(begin..).unwrap_or_default());
+                for (step, d) in (0..grid.1).zip(&mut rows) {
+                    if let Some(x) = x.first_chunk() {
                         add_term(s, d, x, &mut sums);
                     }
+                    x = behind.get(step * stride..).unwrap_or_default();
                 }
             }
+            let sums = sums;
             let skip = M - d_weight.len() / columns;
             for (m, sums) in sums.iter().enumerate() {
                 if m >= skip {
