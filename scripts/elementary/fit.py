@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes the constants of elman's f32 tanh and exp from scratch: python3 fit.py > src/constants.rs (needs numpy, mpmath).
 
-tanh, for a = |x|: a segment is half a binade, [1, 1.5) [1.5, 2) ..., read off the bits of a; below 3/8 is one segment
-more and the last begins at 8. The low four bits of bits(a) >> 22 number them 11..15, 0..4, and 10 for the first.
+tanh, for a = |x|: t = SCALE * a + OFFSET falls into one of eight halves of binades, [1/2, 3/4) [3/4, 1) [1, 3/2) ... [6, 8),
+which the low three bits of bits(t) >> 22 name: 4..7, 0..3. That makes segments of a that are about equally hard.
     d = a - center                   exact
     p = c0 + c1*d + ... + c6*d^6
     tanh(a) = base + d*p             base = a and center = 0 in the first segment
@@ -15,8 +15,10 @@ import mpmath as mp
 import numpy as np
 
 mp.mp.prec = 120
-LIMIT = 10.0
-EDGES = [0, 0.375, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, LIMIT]
+LIMIT = 9.03125
+SCALE = 0.828
+OFFSET = 0.5
+EDGES = [(t - OFFSET) / SCALE for t in (OFFSET, 0.75, 1, 1.5, 2, 3, 4, 6)] + [LIMIT]
 LAST = len(EDGES) - 2
 f32 = lambda v: float(np.float32(float(v)))
 ulp = lambda y: 2.0 ** (np.floor(np.log2(y)) - 23)
@@ -89,27 +91,25 @@ def trial(i, lo, hi, center, base, c, runs=40, length=1500):
 
 def segment(i):
     lo, hi = EDGES[i], EDGES[i + 1]
-    if i == LAST:
-        hi = 9.1  # from 9.01 on the answer is 1 whatever the last digits say
     a = (lo + hi) / 2 + (hi - lo) / 2 * np.cos(np.pi * (np.arange(300) + 0.5) / 300)
     exact = [mp.tanh(v) for v in a]
     weight = 1 / ulp(np.array([float(y) for y in exact]))
     if i == 0:
         centers = [0.0]
     elif i == LAST:
-        centers = [LIMIT]
+        centers = accurate_points(8.66, 0.05, 4)  # where tanh is the last float below 1
     else:
         width = hi - lo
-        middle = lo + 0.32 * width if i == 2 else (lo + hi) / 2  # below 0.5 the unit of y is half as large
-        centers = accurate_points(hi - 0.02 * width if i >= 6 else middle, 0.02 * width, 4)
+        place = 0.98 if i >= 4 else 0.36  # d is to be small where the slope is large
+        centers = accurate_points(lo + place * width, 0.02 * width, 4)
     best = None
     for center in centers:
-        base = 1.0 if i == LAST else f32(mp.tanh(center))
+        base = f32(mp.tanh(center))
         d = a - center
         target = np.array([float(y - (v if i == 0 else base)) for y, v in zip(exact, a)]) * weight
         basis = np.stack([d ** (n + 1) for n in range(7)], 1) * weight[:, None]
         for ridge in [0.0] + [2.0**-n for n in range(36, 18, -2)]:
-            terms = 4 if i == LAST else 7  # four are enough there, and with fewer terms no rounding noise breaks monotony
+            terms = 5 if i == LAST else 7  # five are enough there, and with fewer terms no rounding noise breaks monotony
             c, error = fit_rounded(target, basis[:, :terms], ridge)
             c += [0.0] * (7 - terms)
             if error < 0.45:
@@ -131,10 +131,8 @@ def show(name, row):
 
 def tanh_tables():
     rows = [segment(i) for i in range(len(EDGES) - 1)]
-    table = [[0.0] * 9] * 16
-    for i, row in enumerate(rows):
-        table[(10 + i) % 16] = row
-    print(f"const LIMIT: f32 = {LIMIT:.1f};")
+    table = rows[4:] + rows[:4]
+    print(f"const LIMIT: f32 = {LIMIT};\nconst SCALE: f32 = {SCALE};\nconst OFFSET: f32 = {OFFSET};")
     for n, name in enumerate(["CENTER", "BASE"] + [f"C{n}" for n in range(7)]):
         show(name, [row[n] for row in table])
 
@@ -154,6 +152,6 @@ def exp_constants():
 
 
 if __name__ == "__main__":
-    print("// Made by fit.py. Tables are indexed by the low four bits of bits(a) >> 22; slots 5 to 9 are never used.")
+    print("// Made by fit.py. Tables are indexed by the low three bits of bits(t) >> 22.")
     tanh_tables()
     exp_constants()

@@ -206,11 +206,6 @@ impl Simd for Avx2 {
         unsafe { _mm256_sub_epi32(a, b) }
     }
     #[inline(always)]
-    fn max_i32(self, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: registers alone; the token proves the feature.
-        unsafe { _mm256_max_epi32(a, b) }
-    }
-    #[inline(always)]
     fn and(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm256_and_si256(a, b) }
@@ -232,12 +227,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn lookup(self, table: &[f32; 16], index: __m256i) -> __m256 {
-        let (low, high) = (self.load(&table[..8]), self.load(&table[8..]));
-        // SAFETY: the permutations read the low three bits of each index, so no lane can leave the 8 loaded values; the
-        // fourth bit, moved to the sign, chooses between the two.
-        unsafe {
-            let choose_high = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index));
-            _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, index), _mm256_permutevar8x32_ps(high, index), choose_high)
-        }
+        // SAFETY: the permutation reads the low three bits of each index, so no lane can leave the 8 loaded values.
+        unsafe { _mm256_permutevar8x32_ps(self.load(table), index) }
     }
 }

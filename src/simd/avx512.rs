@@ -209,11 +209,6 @@ impl Simd for Avx512 {
         unsafe { _mm512_sub_epi32(a, b) }
     }
     #[inline(always)]
-    fn max_i32(self, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: registers alone; the token proves the feature.
-        unsafe { _mm512_max_epi32(a, b) }
-    }
-    #[inline(always)]
     fn and(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm512_and_si512(a, b) }

@@ -93,8 +93,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a - b`, wrapping.
     fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
-    /// The larger one.
-    fn max_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a & b`
     fn and(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `a | b`
@@ -103,7 +101,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn shift_left<const BITS: i32>(self, a: Self::I32) -> Self::I32;
     /// `a >> BITS`, filling with zeros.
     fn shift_right<const BITS: i32>(self, a: Self::I32) -> Self::I32;
-    /// `table[index & 15]`
+    /// `table[index & 7]`, of a table whose second half repeats the first.
     fn lookup(self, table: &[f32; 16], index: Self::I32) -> Self::F32;
 }
 

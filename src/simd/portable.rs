@@ -148,10 +148,6 @@ impl Simd for Portable {
         a - b
     }
     #[inline(always)]
-    fn max_i32(self, a: i32x4, b: i32x4) -> i32x4 {
-        a.max(b)
-    }
-    #[inline(always)]
     fn and(self, a: i32x4, b: i32x4) -> i32x4 {
         a & b
     }
@@ -169,6 +165,6 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn lookup(self, table: &[f32; 16], index: i32x4) -> f32x4 {
-        f32x4::new(index.to_array().map(|i| table[(i & 15) as usize]))
+        f32x4::new(index.to_array().map(|i| table[(i & 7) as usize]))
     }
 }

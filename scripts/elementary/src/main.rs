@@ -22,16 +22,15 @@ fn max_keep(limit: f32, v: f32) -> f32 {
 }
 
 const SIGN: u32 = 0x8000_0000;
-const FIRST: u32 = 0x3e80_0000; // 0.25: stands for everything below 3/8
-const LAST: u32 = 0x4100_0000; //  8: the last segment, which the limit lies in
 
 #[inline(always)]
 pub fn tanh<const FUSED: bool>(x: f32) -> f32 {
-    let look = |table: &[u32; 16], i: u32| f32::from_bits(table[(i & 15) as usize]);
+    let look = |table: &[u32; 8], i: u32| f32::from_bits(table[(i & 7) as usize]);
     let a = min_keep(LIMIT, f32::from_bits(x.to_bits() & !SIGN)); // keeps NaN
-    let i = (a.to_bits() as i32).max(FIRST as i32) as u32 >> 22;
+    let t = fma::<FUSED>(a, SCALE, OFFSET);
+    let i = t.to_bits() >> 22;
     let d = a - look(&CENTER, i);
-    let base = if a < 0.375 { a } else { look(&BASE, i) };
+    let base = if t < 0.75 { a } else { look(&BASE, i) };
     let d2 = d * d;
     let c01 = fma::<FUSED>(look(&C1, i), d, look(&C0, i));
     let c23 = fma::<FUSED>(look(&C3, i), d, look(&C2, i));
@@ -119,7 +118,7 @@ struct Tally {
     out_of_bounds: u64,
     not_odd: u64,
     count: u64,
-    segment_worst: [f64; 11],
+    segment_worst: [f64; 8],
 }
 
 impl Tally {
@@ -132,7 +131,7 @@ impl Tally {
         self.out_of_bounds += o.out_of_bounds;
         self.not_odd += o.not_odd;
         self.count += o.count;
-        for i in 0..11 { self.segment_worst[i] = self.segment_worst[i].max(o.segment_worst[i]) }
+        for i in 0..8 { self.segment_worst[i] = self.segment_worst[i].max(o.segment_worst[i]) }
     }
 }
 
@@ -168,7 +167,7 @@ fn block(f: impl Fn(f32) -> f32, exact: impl Fn(f64) -> f64, first: u32, odd: bo
             tally.out_of_bounds += !(y[i].abs() <= 1.0) as u64;
         }
         let x = f32::from_bits(first);
-        let i = (x.to_bits() & !SIGN).clamp(FIRST, LAST) as usize / (1 << 22) - 250;
+        let i = (x.abs().min(LIMIT).mul_add(SCALE, OFFSET).to_bits() >> 22) as usize - 252;
         tally.segment_worst[i] = tally.worst;
     } else {
         for i in 0..BLOCK { tally.out_of_bounds += !(y[i] >= 0.0) as u64 }
