@@ -180,6 +180,7 @@ impl Projected<'_> {
 
 impl Rows for Projected<'_> {
     const PARTS: usize = 1;
+    const LONG_FINISH: bool = false;
     #[inline(always)]
     fn inputs(&self, _: usize, outer: usize, inner: usize) -> View<'_> {
         let (sample, step) = self.position(outer, inner);
@@ -326,6 +327,7 @@ pub(super) struct Recurrent<'a> {
 
 impl Rows for Recurrent<'_> {
     const PARTS: usize = 2;
+    const LONG_FINISH: bool = true;
     #[inline(always)]
     fn inputs(&self, part: usize, _: usize, sample: usize) -> View<'_> {
         if part == 0 {
@@ -543,6 +545,7 @@ impl RecurrentBackward<'_> {
 
 impl Rows for RecurrentBackward<'_> {
     const PARTS: usize = 1;
+    const LONG_FINISH: bool = false;
     #[inline(always)]
     fn inputs(&self, _: usize, _: usize, sample: usize) -> View<'_> {
         if let Some(View { data, stride }) = self.weights {

@@ -30,6 +30,8 @@ use core::ops::Range;
 pub(crate) trait Rows {
     /// Sums, one going on from the other: 1 or 2.
     const PARTS: usize;
+    /// Whether [`Rows::finish`] is long.
+    const LONG_FINISH: bool;
     /// The `K` inputs of a row, and of those behind it along `inner`.
     fn inputs(&self, part: usize, outer: usize, inner: usize) -> View<'_>;
     /// What the sums of a row start from, and of those behind it; zero where there is nothing at all.
@@ -264,7 +266,7 @@ impl<R: Rows, const C: usize, const M: usize, const V: usize> Kernel for Tile<'_
                 sums = sum::<S, C, M, V>(s, panels[part].data, inputs, chains[part], sums);
             }
             let (to, other) = rows.output(outer, inner);
-            if const { S::TILE_ROWS == 6 } {
+            if const { R::LONG_FINISH && S::TILE_ROWS == 6 } {
                 let sums = bytemuck::must_cast_slice(sums.as_flattened());
                 s.call(Finish::<R, M, V> { sums, to, other, skip, column, columns, kind: PhantomData });
             } else {
