@@ -444,7 +444,7 @@ impl Kernel for Backward<'_> {
         let in_lanes = samples.is_multiple_of(S::LANES) && samples_in_lanes::pay_back(S::LANES, hidden);
         // One row more than there are steps: samples a power of two apart would share the same few sets of the cache.
         let slots = STEPS_PER_BLOCK.min(steps) + 1;
-        let block_memory = Block::memory(s, samples * slots, hidden);
+        let block_memory = Block::memory(s, samples * slots, hidden, hidden.max(input.width));
         let d_sums = samples * slots * hidden;
         let columns = if in_lanes { samples_in_lanes::backward_memory(s, &inputs) } else { 0 };
         let (block_memory, rest) = self.scratch.get(block_memory + d_sums + columns).split_at_mut(block_memory);
@@ -473,7 +473,7 @@ impl Kernel for Backward<'_> {
             }
             let d_sum_rows = Strided::new(d_sums, hidden, slots, 1);
             let grid = (samples, end - start);
-            let block = Block::pack(s, &d_sum_rows, grid, hidden, block_memory);
+            let mut block = Block::pack(s, &d_sum_rows, grid, hidden, block_memory);
             block.add_outer_products(s, &input.starting_at_step(start), self.d_weight_ih);
             block.add_outer_products(s, &Previous { initial, output, first: start }, self.d_weight_hh);
             block.add_rows(s, self.d_bias);

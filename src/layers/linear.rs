@@ -401,11 +401,12 @@ mod over_sequences {
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
             let columns = self.d_bias.len();
-            let memory = self.scratch.get(Block::memory(s, self.samples * STEPS_PER_BLOCK.min(self.steps), columns));
+            let rows = self.samples * STEPS_PER_BLOCK.min(self.steps);
+            let memory = self.scratch.get(Block::memory(s, rows, columns, self.input.width));
             for (start, end) in blocks_from_the_end(self.steps) {
                 let grid = (self.samples, end - start);
                 let (x, d_y) = (self.input.starting_at_step(start), self.d_output.starting_at_step(start));
-                let block = Block::pack(s, &d_y, grid, columns, memory);
+                let mut block = Block::pack(s, &d_y, grid, columns, memory);
                 block.add_outer_products(s, &x, self.d_weight);
                 block.add_rows(s, self.d_bias);
             }
