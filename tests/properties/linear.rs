@@ -62,5 +62,5 @@ fn sequences<const IN: usize, const OUT: usize>() {
 for_sizes!(sequences:
     in_1_out_1(1, 1), in_2_out_3(2, 3), in_4_out_5(4, 5), in_8_out_4(8, 4), in_7_out_16(7, 16), in_16_out_31(16, 31),
     in_17_out_33(17, 33), in_33_out_17(33, 17), in_64_out_64(64, 64), in_100_out_3(100, 3), in_3_out_130(3, 130),
-    in_300_out_1(300, 1),
+    in_300_out_1(300, 1), in_530_out_37(530, 37),
 );
