@@ -149,16 +149,32 @@ fn multiply_panel<S: Simd, R: Rows>(s: S, parts: Parts<'_>, grid: (usize, usize)
     let side_by_side = parts.chains[..R::PARTS].iter().fold(1, |most, chains| most.max(*chains)).min(2);
     // A single vector with 32 registers: two chains of all rows fill them.
     let tallest = if vectors == 1 && S::TILE_ROWS == 8 { S::TILE_ROWS } else { S::TILE_ROWS / side_by_side };
+    // Two vectors with 16 registers: there are tiles of one row less.
+    let one_less = vectors == 2 && S::TILE_ROWS == 6;
     for outer in 0..grid.0 {
         let mut done = 0;
         while done < grid.1 {
-            let (height, inner) = next_tile(tallest, done, grid.1);
-            let tiles = if height == tallest { (grid.1 - inner) / height } else { 1 };
+            let (height, inner, tiles) = next_tiles(tallest, one_less, done, grid.1);
             let place = Place { parts, rows, outer, inner, skip: done - inner, tiles };
             call_tile(s, (side_by_side, height, vectors), place);
             done = inner + tiles * height;
         }
     }
+}
+
+/// How many rows the next tiles have, where the first one begins, and how many they are, once `done` of `rows` are done:
+/// [`next_tile`], again and again. With tiles of one row less, what remains is shared out among them.
+#[inline(always)]
+fn next_tiles(tallest: usize, one_less: bool, done: usize, rows: usize) -> (usize, usize, usize) {
+    let left = rows - done;
+    if one_less {
+        let shorter = (tallest - left % tallest) % tallest;
+        if let Some(tall) = left.checked_sub(shorter * (tallest - 1)) {
+            return if tall > 0 { (tallest, done, tall / tallest) } else { (tallest - 1, done, shorter) };
+        }
+    }
+    let (height, begin) = next_tile(tallest, done, rows);
+    (height, begin, if height == tallest { (rows - begin) / height } else { 1 })
 }
 
 /// How many rows the next tile has and where it begins, once `done` of `rows` are done: `tallest`, or half as many, or one.
@@ -218,12 +234,14 @@ fn call_tile<S: Simd, R: Rows>(s: S, shape: (usize, usize, usize), place: Place<
         match shape {
             (1, 6, 2) => call!(1, 6, 2),
             (1, 6, _) => call!(1, 6, 1),
+            (1, 5, _) => call!(1, 5, 2),
             (1, 3, 2) => call!(1, 3, 2),
             (1, 3, _) => call!(1, 3, 1),
             (1, _, 2) => call!(1, 1, 2),
             (1, _, _) => call!(1, 1, 1),
             (_, 3, 2) => call!(2, 3, 2),
             (_, 3, _) => call!(2, 3, 1),
+            (_, 2, _) => call!(2, 2, 2),
             (_, _, 2) => call!(2, 1, 2),
             (_, _, _) => call!(2, 1, 1),
         }
