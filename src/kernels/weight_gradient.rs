@@ -76,15 +76,13 @@ mod block {
         ) -> Self {
             let rows = grid.0 * grid.1;
             let (memory, slab) = memory.split_at_mut(rows * padded(S::LANES, columns));
-            let mut r = 0;
-            for sample in 0..grid.0 {
-                for step in 0..grid.1 {
-                    let row = &d_output.row(sample, step)[..columns];
-                    for panel in 0..panel_count(S::LANES, columns) {
-                        let Span { first, width } = span(S::LANES, columns, panel);
-                        copy_padded(s, &row[first..], &mut memory[first * rows + r * width..][..width]);
+            for panel in 0..panel_count(S::LANES, columns) {
+                let Span { first, width } = span(S::LANES, columns, panel);
+                let mut to = memory[first * rows..][..width * rows].chunks_exact_mut(width);
+                for sample in 0..grid.0 {
+                    for (step, to) in (0..grid.1).zip(&mut to) {
+                        copy_padded(s, &d_output.row(sample, step)[first..], to);
                     }
-                    r += 1;
                 }
             }
             Self { panels: memory, slab, grid, columns }
