@@ -93,15 +93,26 @@ fn blocks(lanes: usize, width: usize) -> impl Iterator<Item = usize> {
     (0..in_blocks).step_by(lanes).map(move |begin| begin.min(width.saturating_sub(lanes)))
 }
 
-/// Turns `LANES` vectors, the rows of a square, into its columns: each round of perfect shuffles moves one bit of a
-/// number's row to its column.
+/// Turns `LANES` vectors, the rows of a square, into its columns: first all squares of four by four in it, then the square
+/// of those. Each round of perfect shuffles moves one bit of a number's row to its column.
 #[inline(always)]
 fn transpose<S: Simd>(s: S, rows: &mut [S::F32; MOST_LANES]) {
-    let half = S::LANES / 2;
-    for _ in 0..S::LANES.trailing_zeros() {
-        let from = *rows;
-        for i in 0..half {
-            (rows[2 * i], rows[2 * i + 1]) = s.interleave(from[i], from[i + half]);
+    for four in rows.chunks_exact_mut(4).take(S::LANES / 4) {
+        for _ in 0..2 {
+            let (first, second) = (s.interleave(four[0], four[2]), s.interleave(four[1], four[3]));
+            (four[0], four[1]) = first;
+            (four[2], four[3]) = second;
+        }
+    }
+    let squares = S::LANES / 4;
+    for i in 0..4 {
+        for _ in 0..squares.trailing_zeros() {
+            let from = *rows;
+            for pair in 0..squares / 2 {
+                let (first, second) = s.interleave_fours(from[4 * pair + i], from[4 * (pair + squares / 2) + i]);
+                rows[8 * pair + i] = first;
+                rows[8 * pair + 4 + i] = second;
+            }
         }
     }
 }

@@ -158,10 +158,12 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn interleave(self, a: __m256, b: __m256) -> (__m256, __m256) {
         // SAFETY: registers alone; the token proves the feature.
-        unsafe {
-            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-            (_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high))
-        }
+        unsafe { (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)) }
+    }
+    #[inline(always)]
+    fn interleave_fours(self, a: __m256, b: __m256) -> (__m256, __m256) {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { (_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b)) }
     }
     #[inline(always)]
     fn select_less(self, a: __m256, b: __m256, then: __m256, otherwise: __m256) -> __m256 {

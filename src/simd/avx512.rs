@@ -157,9 +157,14 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn interleave(self, a: __m512, b: __m512) -> (__m512, __m512) {
         // SAFETY: registers alone; the token proves the feature.
+        unsafe { (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)) }
+    }
+    #[inline(always)]
+    fn interleave_fours(self, a: __m512, b: __m512) -> (__m512, __m512) {
+        // SAFETY: registers alone; the token proves the feature.
         unsafe {
-            let first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-            let second = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+            let first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+            let second = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
             (_mm512_permutex2var_ps(a, first, b), _mm512_permutex2var_ps(a, second, b))
         }
     }

@@ -73,8 +73,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The larger one; **`b` where either is NaN**.
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// The lanes of `a` and `b` in turn: `a0 b0 a1 b1 ...`, the first half of them and the second.
+    /// The lanes of `a` and `b` in turn within each four lanes: `a0 b0 a1 b1 a4 b4 a5 b5 ...` and `a2 b2 a3 b3 a6 b6 ...`.
     fn interleave(self, a: Self::F32, b: Self::F32) -> (Self::F32, Self::F32);
+    /// Each four lanes of `a` and `b` in turn, the first half of them and the second; `a` and `b` if they are one four.
+    fn interleave_fours(self, a: Self::F32, b: Self::F32) -> (Self::F32, Self::F32);
     /// `then` where `a < b`, `otherwise` elsewhere (also where either is NaN).
     fn select_less(self, a: Self::F32, b: Self::F32, then: Self::F32, otherwise: Self::F32) -> Self::F32;
 

@@ -115,6 +115,10 @@ impl Simd for Portable {
         (f32x4::new([a0, b0, a1, b1]), f32x4::new([a2, b2, a3, b3]))
     }
     #[inline(always)]
+    fn interleave_fours(self, a: f32x4, b: f32x4) -> (f32x4, f32x4) {
+        (a, b)
+    }
+    #[inline(always)]
     fn select_less(self, a: f32x4, b: f32x4, then: f32x4, otherwise: f32x4) -> f32x4 {
         a.simd_lt(b).bitselect(then, otherwise)
     }
