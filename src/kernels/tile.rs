@@ -1,5 +1,6 @@
 //! The register tile of the throughput path: `M` samples by `V` vectors of outputs, in `C` chains side by side (8 x 2 x 1,
-//! 8 x 1 x 2 or 4 x 2 x 2 with 32 registers, 6 x 2 x 1 or 3 x 2 x 2 with 16).
+//! 8 x 1 x 2 or 4 x 2 x 2 with 32 registers, 6 x 2 x 1 or 3 x 2 x 2 with 16), or fewer
+//! where rows are left over.
 //!
 //! Each step of the inner loop loads one row of the panel (`V` vectors) for each chain and broadcasts one number of each
 //! of the `M` samples:
