@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs tests at the level avx512 on a CPU that does not have it: Bochs emulates one that does, and boots Debian's kernel with
-# nothing but the tests in it. A quarter of an hour or more, so it is no part of .ci/run. Needs root on Debian, for apt-get
-# and the kernel that it installs. Arguments are names of test programs; without any: elman (the unit tests of the kernels),
-# golden and one_answer.
+# nothing but the tests in it. Some minutes after compiling, and about a hundred times as slow as a CPU, so it is no part of
+# .ci/run. Needs root on Debian, for apt-get and the kernel that it installs. Arguments are names of test programs, with a
+# colon and what the names of their tests must contain or without; those below are the default.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ if ! dpkg -s "${packages[@]}" >/dev/null 2>&1; then
     apt-get update -qq && apt-get install -y -qq "${packages[@]}" >/dev/null ||
         { echo "apt-get could not install ${packages[*]}" >&2; exit 1; }
 fi
-[ $# -gt 0 ] || set -- elman golden one_answer
+[ $# -gt 0 ] || set -- elman:kernels golden one_answer:committed
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -25,7 +25,7 @@ RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=$target \
 python3 - "$work" "$@" <<'PYTHON'
 import json, pathlib, subprocess, sys
 
-work, names = pathlib.Path(sys.argv[1]), sys.argv[2:]
+work, names = pathlib.Path(sys.argv[1]), {name.split(":")[0] for name in sys.argv[2:]}
 for line in open(work / "built.json"):
     message = json.loads(line)
     if message.get("executable") and message["profile"]["test"] and message["target"]["name"] in names:
@@ -47,8 +47,8 @@ cd '$PWD'
 export ELMAN_LEVEL=avx512 PROPTEST_CASES=4
 for test in $*; do
     echo "== \$test"
-    [ \$test = elman ] && only=kernels || only=
-    /bin/\$test --test-threads=1 \$only && echo "PASSED \$test"
+    program=\${test%%:*} only=\${test#\$program}
+    /bin/\$program --test-threads=1 \${only#:} && echo "PASSED \$test"
 done
 echo END
 /bin/busybox poweroff -f
