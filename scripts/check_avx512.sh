@@ -51,6 +51,7 @@ for test in $*; do
     /bin/\$program --test-threads=1 \${only#:} && echo "PASSED \$test"
 done
 echo END
+/bin/busybox sleep 5 # until the serial line has sent everything
 /bin/busybox poweroff -f
 INIT
 chmod +x "$work/root/init"
