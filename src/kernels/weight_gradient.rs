@@ -179,6 +179,7 @@ mod block {
     }
 
     /// `M` inputs of each row, from `begin` on.
+    #[inline(always)]
     fn copy_inputs<I: Source, const M: usize>(input: &I, grid: (usize, usize), begin: usize, slab: &mut [f32]) {
         let mut slab = slab.chunks_exact_mut(M);
         for sample in 0..grid.0 {
