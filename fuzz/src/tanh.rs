@@ -43,7 +43,7 @@ fn number(source: &mut Source<'_>) -> f32 {
             // Around the borders of the segments, (1/4, 1/2, 1, 3/2, 5/2, 7/2, 11/2) / 0.828, and the limit.
             let border = source.choose(&[
                 0.301_932_37f32,
-                0.603_864_73,
+                0.603_864_7,
                 1.207_729_5,
                 1.811_594_2,
                 3.019_323_7,
