@@ -6,12 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(bochs bochsbios vgabios busybox-static cpio grub-pc-bin grub-common xorriso mtools linux-image-cloud-amd64)
-if ! dpkg -s "${packages[@]}" >/dev/null 2>&1; then
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq && apt-get install -y -qq "${packages[@]}" >/dev/null ||
-        { echo "apt-get could not install ${packages[*]}" >&2; exit 1; }
-fi
+scripts/install_packages.sh bochs bochsbios vgabios busybox-static cpio grub-pc-bin grub-common xorriso mtools \
+    linux-image-cloud-amd64
 [ $# -gt 0 ] || set -- elman:kernels golden one_answer:committed
 
 work=$(mktemp -d)

@@ -1,6 +1,6 @@
 //! The register tile of the throughput path: `M` samples by `V` vectors of outputs, in `C` chains side by side (8 x 2 x 1,
-//! 8 x 1 x 2 or 4 x 2 x 2 with 32 registers, 6 x 2 x 1 or 3 x 2 x 2 with 16), or fewer
-//! where rows are left over.
+//! 8 x 1 x 2 or 4 x 2 x 2 with 32 registers, 6 x 2 x 1 or 3 x 2 x 2 with 16), or fewer samples
+//! where some are left over.
 //!
 //! Each step of the inner loop loads one row of the panel (`V` vectors) for each chain and broadcasts one number of each
 //! of the `M` samples:
@@ -31,7 +31,7 @@ use core::ops::Range;
 pub(crate) trait Rows {
     /// Sums, one going on from the other: 1 or 2.
     const PARTS: usize;
-    /// Whether [`Rows::finish`] is long.
+    /// Whether [`Rows::finish`] is long, as tanh is: with 16 registers it then becomes a function of its own.
     const LONG_FINISH: bool;
     /// The `K` inputs of a row, and of those behind it along `inner`.
     fn inputs(&self, part: usize, outer: usize, inner: usize) -> View<'_>;

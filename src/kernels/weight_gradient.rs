@@ -280,6 +280,7 @@ mod block {
                     x = behind.get(step * stride..).unwrap_or_default();
                 }
             }
+            // A copy: otherwise the compiler keeps in memory what the loop adds to, as they are written one after the other.
             let sums = sums;
             let skip = M - d_weight.len() / columns;
             for (m, sums) in sums.iter().enumerate() {
