@@ -364,6 +364,13 @@ pub(super) mod over_sequences {
         /// Whether one sample's steps take inputs and states together.
         const STEPS_TOGETHER: bool = (IN + HID) * HID * size_of::<f32>() <= BYTES_FOR_STEPS;
 
+        /// How many samples, the last ones, each go through time alone in a forward: all of a few, and the few that whole
+        /// vectors of samples in lanes leave.
+        const fn samples_alone(lanes: usize, samples: usize) -> usize {
+            let left = if samples_in_lanes::pay(lanes, HID) { samples % lanes } else { samples };
+            if left < SAMPLES_FOR_TILES { left } else { 0 }
+        }
+
         /// What a backward computes; the gradient of the other bias is the same.
         fn tensors_mut(&mut self) -> [&mut [f32]; 3] {
             let Self { weight_ih, weight_hh, bias_ih, .. } = self;
@@ -388,31 +395,31 @@ pub(super) mod over_sequences {
             cache.initial.resize(samples, [0.0; HID]);
             cache.output.reshape(input.shape());
             let lanes = run.level.lanes();
-            if samples >= SAMPLES_FOR_TILES || !Self::STEPS_TOGETHER {
+            let together = samples - Self::samples_alone(lanes, samples);
+            if together > 0 || !Self::STEPS_TOGETHER {
                 cache.packed.input.pack(lanes, self.weight_ih.as_flattened(), HID);
                 for (to, (a, b)) in cache.packed.bias.get(HID).iter_mut().zip(self.bias_ih.iter().zip(&self.bias_hh)) {
                     *to = a + b;
                 }
             }
-            if samples >= SAMPLES_FOR_TILES {
+            let (input, out) = (input.strided(), cache.output.rows_mut());
+            let (out, out_alone) = out.split_at_mut(together * steps);
+            if together > 0 {
                 cache.packed.recurrent.pack(lanes, self.weight_hh.as_flattened(), HID);
                 if samples_in_lanes::pay(lanes, HID) {
                     transpose(&self.weight_ih, cache.packed.input_of_neurons.get(IN * HID));
                     transpose(&self.weight_hh, cache.packed.recurrent_of_neurons.get(HID * HID));
                 }
-            }
-            let (input, out) = (input.strided(), cache.output.rows_mut());
-            if samples < SAMPLES_FOR_TILES {
-                for (sample, (states, before)) in out.chunks_exact_mut(steps).zip(&cache.initial).enumerate() {
-                    self.forward_alone(run.level, input.starting_at_sample(sample), before, states, &cache.packed);
-                }
-            } else {
                 let initial = rows_of_samples(&cache.initial);
                 let out = out.as_flattened_mut();
-                let scratch = batch::scratch_of_groups(&mut cache.scratch, samples);
-                let forward = Forward { input, initial, packed: &cache.packed, out, samples, steps, scratch };
+                let scratch = batch::scratch_of_groups(&mut cache.scratch, together);
+                let forward = Forward { input, initial, packed: &cache.packed, out, samples: together, steps, scratch };
                 let work = ForwardSamples { level: run.level, forward };
-                batch::run_shared(work, batch::operations(&[2, steps, samples, HID, IN + HID]));
+                batch::run_shared(work, batch::operations(&[2, steps, together, HID, IN + HID]));
+            }
+            for (states, sample) in out_alone.chunks_exact_mut(steps).zip(together..) {
+                let before = &cache.initial[sample];
+                self.forward_alone(run.level, input.starting_at_sample(sample), before, states, &cache.packed);
             }
             cache.last.clear();
             cache.last.extend(cache.output.view().last_rows());
