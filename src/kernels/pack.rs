@@ -13,44 +13,63 @@ pub(crate) struct Span {
     pub(crate) width: usize,
 }
 
-/// How many panels `columns` columns make.
-#[inline(always)]
-pub(crate) const fn panel_count(lanes: usize, columns: usize) -> usize {
-    let rest = columns % (2 * lanes);
-    columns / (2 * lanes) + if rest == 0 { 0 } else { 1 + (rest > end_width(lanes, rest)) as usize }
+/// How columns are cut into panels.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Cut {
+    pub(crate) lanes: usize,
+    pub(crate) columns: usize,
+    /// Whether the last panel has two vectors where one whole vector and one that is not full remain: two panels otherwise.
+    pub(crate) joined: bool,
 }
 
-/// The columns of a panel, counted from the left.
-#[inline(always)]
-pub(crate) const fn span(lanes: usize, columns: usize, panel: usize) -> Span {
-    let whole = columns / (2 * lanes);
-    if panel < whole {
-        return Span { first: panel * 2 * lanes, width: 2 * lanes };
+impl Cut {
+    /// How many panels there are.
+    #[inline(always)]
+    pub(crate) const fn count(self) -> usize {
+        let rest = self.columns % (2 * self.lanes);
+        self.columns / (2 * self.lanes) + if rest == 0 { 0 } else { 1 + (rest > self.end_width(rest)) as usize }
     }
-    let first = whole * 2 * lanes;
-    let width = end_width(lanes, columns - first);
-    if panel == whole {
-        return Span { first, width };
+
+    /// The columns of a panel, counted from the left.
+    #[inline(always)]
+    pub(crate) const fn span(self, panel: usize) -> Span {
+        let Self { lanes, columns, .. } = self;
+        let whole = columns / (2 * lanes);
+        if panel < whole {
+            return Span { first: panel * 2 * lanes, width: 2 * lanes };
+        }
+        let first = whole * 2 * lanes;
+        let width = self.end_width(columns - first);
+        if panel == whole {
+            return Span { first, width };
+        }
+        let first = first + width;
+        Span { first, width: self.end_width(columns - first) }
     }
-    let first = first + width;
-    Span { first, width: end_width(lanes, columns - first) }
-}
 
-/// Columns of the next panel where fewer than two vectors remain.
-#[inline(always)]
-const fn end_width(lanes: usize, rest: usize) -> usize {
-    let half = if lanes == 16 { 8 } else { lanes };
-    if rest > half { lanes } else { half }
-}
+    /// Columns of the next panel where fewer than two vectors remain.
+    #[inline(always)]
+    const fn end_width(self, rest: usize) -> usize {
+        let Self { lanes, joined, .. } = self;
+        let half = if lanes == 16 { 8 } else { lanes };
+        if joined && rest > 2 * lanes - half {
+            2 * lanes
+        } else if rest > half {
+            lanes
+        } else {
+            half
+        }
+    }
 
-/// The columns of all panels together.
-#[inline(always)]
-pub(crate) const fn padded(lanes: usize, columns: usize) -> usize {
-    match panel_count(lanes, columns) {
-        0 => 0,
-        count => {
-            let Span { first, width } = span(lanes, columns, count - 1);
-            first + width
+    /// The columns of all panels together.
+    #[inline(always)]
+    pub(crate) const fn padded(self) -> usize {
+        match self.count() {
+            0 => 0,
+            count => {
+                let Span { first, width } = self.span(count - 1);
+                first + width
+            }
         }
     }
 }
@@ -86,13 +105,12 @@ impl Scratch {
     }
 }
 
-/// A `K` x `N` matrix cut into panels ([`span`]), each row after row, padded with zeros.
+/// A `K` x `N` matrix cut into panels ([`Cut`]), each row after row, padded with zeros.
 #[derive(Default, Debug)]
 pub(crate) struct Panels {
     data: Scratch,
     rows: usize,
-    columns: usize,
-    lanes: usize,
+    cut: Cut,
 }
 
 /// One panel.
@@ -105,8 +123,8 @@ pub(crate) struct Panel<'a> {
 impl<'a> Panel<'a> {
     /// A panel, counted from the left, of all of them one behind the other, `rows` rows each.
     #[inline(always)]
-    pub(crate) fn of(data: &'a [f32], rows: usize, lanes: usize, columns: usize, panel: usize) -> Self {
-        let span = span(lanes, columns, panel);
+    pub(crate) fn of(data: &'a [f32], rows: usize, cut: Cut, panel: usize) -> Self {
+        let span = cut.span(panel);
         Panel { data: &data[span.first * rows..][..span.width * rows], span }
     }
 }
@@ -136,10 +154,11 @@ impl Panels {
     }
 
     fn pack_with(&mut self, lanes: usize, rows: usize, columns: usize, mut fill: impl FnMut(&mut [f32], usize, usize)) {
-        *self = Panels { data: core::mem::take(&mut self.data), rows, columns, lanes };
-        let data = self.data.get(rows * padded(lanes, columns));
-        for panel in 0..panel_count(lanes, columns) {
-            let Span { first, width } = span(lanes, columns, panel);
+        let cut = Cut { lanes, columns, joined: false };
+        *self = Panels { data: core::mem::take(&mut self.data), rows, cut };
+        let data = self.data.get(rows * cut.padded());
+        for panel in 0..cut.count() {
+            let Span { first, width } = cut.span(panel);
             let panel = &mut data[first * rows..(first + width) * rows];
             if first + width > columns {
                 panel.fill(0.0);
@@ -155,19 +174,19 @@ impl Panels {
 
     /// Outputs.
     pub(crate) fn columns(&self) -> usize {
-        self.columns
+        self.cut.columns
     }
 
     /// How many panels there are.
     #[inline(always)]
     pub(crate) fn count(&self) -> usize {
-        panel_count(self.lanes, self.columns)
+        self.cut.count()
     }
 
     /// A panel, counted from the left.
     #[inline(always)]
     pub(crate) fn panel(&self, panel: usize) -> Panel<'_> {
-        let data = self.data.as_slice(self.rows * padded(self.lanes, self.columns));
-        Panel::of(data, self.rows, self.lanes, self.columns, panel)
+        let Self { data, rows, cut } = self;
+        Panel::of(data.as_slice(rows * cut.padded()), *rows, *cut, panel)
     }
 }

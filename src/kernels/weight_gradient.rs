@@ -26,7 +26,7 @@ pub(crate) fn add_row<S: Simd>(s: S, d_output: &[f32], d_bias: &mut [f32]) {
 #[cfg(feature = "alloc")]
 mod block {
     use super::*;
-    use crate::kernels::pack::{Panel, Span, padded, panel_count, span};
+    use crate::kernels::pack::{Cut, Panel, Span};
     use crate::kernels::recurrence::Strided;
     use crate::kernels::tile::{View, add_term, next_tile};
     use crate::simd::Kernel;
@@ -36,6 +36,12 @@ mod block {
     /// level: 256 inputs gain 5 %, 128 lose as much.
     const fn inputs_for_slabs(tile_rows: usize) -> usize {
         if tile_rows == 6 { 256 } else { 512 }
+    }
+
+    /// A tile of two vectors writes what there is of the second.
+    #[inline(always)]
+    const fn cut(lanes: usize, columns: usize) -> Cut {
+        Cut { lanes, columns, joined: true }
     }
 
     /// The inputs of the product: a row for every sample and every step of the block.
@@ -62,7 +68,7 @@ mod block {
         /// The memory of a block of `rows` rows of `columns` numbers, for products with at most so many inputs, in numbers.
         pub(crate) fn memory<S: Simd>(_: S, rows: usize, columns: usize, inputs: usize) -> usize {
             let slab = if inputs < inputs_for_slabs(S::TILE_ROWS) { 0 } else { S::TILE_ROWS };
-            rows * (padded(S::LANES, columns) + slab)
+            rows * (cut(S::LANES, columns).padded() + slab)
         }
 
         /// Packs the output gradients.
@@ -75,9 +81,10 @@ mod block {
             memory: &'a mut [f32],
         ) -> Self {
             let rows = grid.0 * grid.1;
-            let (memory, slab) = memory.split_at_mut(rows * padded(S::LANES, columns));
-            for panel in 0..panel_count(S::LANES, columns) {
-                let Span { first, width } = span(S::LANES, columns, panel);
+            let cut = cut(S::LANES, columns);
+            let (memory, slab) = memory.split_at_mut(rows * cut.padded());
+            for panel in 0..cut.count() {
+                let Span { first, width } = cut.span(panel);
                 let mut to = memory[first * rows..][..width * rows].chunks_exact_mut(width);
                 for sample in 0..grid.0 {
                     for (step, to) in (0..grid.1).zip(&mut to) {
@@ -90,8 +97,8 @@ mod block {
 
         #[inline(always)]
         fn panels<S: Simd>(&self, _: S) -> impl Iterator<Item = Panel<'a>> {
-            let (panels, rows, columns) = (self.panels, self.grid.0 * self.grid.1, self.columns);
-            (0..panel_count(S::LANES, columns)).map(move |panel| Panel::of(panels, rows, S::LANES, columns, panel))
+            let (panels, rows, cut) = (self.panels, self.grid.0 * self.grid.1, cut(S::LANES, self.columns));
+            (0..cut.count()).map(move |panel| Panel::of(panels, rows, cut, panel))
         }
 
         /// `d_weight[k][n] += sum over the block of input[k] * d_output[n]`, `d_weight` being input-major.
