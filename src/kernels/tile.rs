@@ -418,8 +418,8 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
 ) {
     let width = V * S::LANES;
     let mut sums = *tile;
-    // One chain takes four terms at a time, which saves instructions. With two, the compiler would load the inputs of all
-    // four first, find no registers for them and keep them in memory.
+    // One chain takes four terms at a time, which saves instructions. With two, or with 16 registers, the compiler would load
+    // the inputs of all four first, find no registers for them and keep them in memory.
     const UNROLLED: usize = 4;
     let unrolled = if C == 1 && S::TILE_ROWS != 6 { len / UNROLLED } else { 0 };
     let mut whole: [[&[[f32; UNROLLED]]; M]; C] = [[&[]; M]; C];
