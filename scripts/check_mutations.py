@@ -99,6 +99,8 @@ MUTATIONS = [
      "let m = s.select_less(size, s.splat(1e-3), s.splat(0.0), m);", "Adam: moments become zero too early"),
     ("kernels/adam.rs", "s.splat(factors.eps)", "s.splat(0.0)", "Adam: no eps"),
     ("optim.rs", "correction: libm::sqrt(1.0 - libm::pow(beta2, t)) as f32,", "correction: 1.0,", "Adam: no second correction"),
+    ("layers/rnn_cell.rs", "let before = &cache.initial[sample];", "let before = &cache.initial[sample - together];",
+     "cell: samples that go alone start from the states of the first ones"),
     ("layers/rnn_cell.rs", "gradients.bias_hh = gradients.bias_ih;", "", "cell: the second bias has no gradient"),
     ("batch.rs", "*to += d;", "let _ = (&to, d);", "batch: groups of samples but the first are dropped"),
     ("batch.rs", "(groups - usize::from(first.is_some())) * self.len", "0", "batch: all groups but the first share their memory"),
