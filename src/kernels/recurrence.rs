@@ -5,7 +5,7 @@
 use super::matvec::{self, Tanh, Weights};
 use super::pack::{Panels, Scratch};
 use super::samples_in_lanes;
-use super::tile::{self, Rows, View, ViewMut};
+use super::tile::{self, Ahead, Finish, Input, Output, Rows, Table, View};
 use super::weight_gradient::{Block, Source};
 use crate::Level;
 use crate::simd::{Kernel, Simd, load_some, store_some};
@@ -79,17 +79,17 @@ impl<'a> Strided<'a> {
         View { data: self.starting_at(sample, step), stride: self.sample_stride * self.width }
     }
 
-    /// Asks for columns of the rows of a step, and for those `period` behind them up to the end of each row, where that is
-    /// far away: the hardware does not foresee so many streams.
+    /// The rows of a step, one for each sample.
     #[inline(always)]
-    fn prefetch<S: Simd>(&self, s: S, samples: Range<usize>, step: usize, columns: &Range<usize>, period: usize) {
-        if self.far {
-            for begin in (0..self.width).step_by(period) {
-                let begin = begin + columns.start;
-                let columns = begin..begin + columns.len();
-                self.view(samples.start, step).prefetch(samples.len(), columns, |line| s.prefetch_for_later(line));
-            }
-        }
+    fn table(&self, step: usize) -> Table<'a> {
+        let View { data, stride } = self.view(0, step);
+        Table { data, outer: 0, inner: stride }
+    }
+
+    /// The rows of a step, to be asked for.
+    #[inline(always)]
+    fn ahead(&self, step: usize) -> Ahead<'a> {
+        Ahead { rows: self.view(0, step), width: self.width }
     }
 
     /// The same rows from `step` on.
@@ -147,67 +147,23 @@ impl Kernel for Projection<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (samples, steps) = (self.samples, self.steps.len());
+        let Self { panels, input, bias, out, out_steps, samples, steps, far } = self;
+        let columns = panels.columns();
         // The tile runs along the axis that fills it.
-        let by_steps = steps >= samples || steps >= 8;
-        let grid = if by_steps { (samples, steps) } else { (steps, samples) };
-        let Projection { panels, input, bias, out, out_steps, steps, far, .. } = self;
-        let (input, out) = (input.starting_at_step(steps.start), &mut out[steps.start * panels.columns()..]);
-        let mut rows = Projected { input, bias, out, out_steps, columns: panels.columns(), by_steps, far };
-        tile::multiply(s, [panels; 2], false, grid, &mut rows);
-    }
-}
-
-/// The rows of a [`Projection`].
-pub(super) struct Projected<'a> {
-    pub(super) input: Strided<'a>,
-    pub(super) bias: Option<&'a [f32]>,
-    /// `[samples][out_steps][columns]`
-    pub(super) out: &'a mut [f32],
-    pub(super) out_steps: usize,
-    pub(super) columns: usize,
-    /// Whether the inner axis of the grid is time.
-    pub(super) by_steps: bool,
-    pub(super) far: bool,
-}
-
-impl Projected<'_> {
-    #[inline(always)]
-    fn position(&self, outer: usize, inner: usize) -> (usize, usize) {
-        if self.by_steps { (outer, inner) } else { (inner, outer) }
-    }
-}
-
-impl Rows for Projected<'_> {
-    const PARTS: usize = 1;
-    const LONG_FINISH: bool = false;
-    #[inline(always)]
-    fn inputs(&self, _: usize, outer: usize, inner: usize) -> View<'_> {
-        let (sample, step) = self.position(outer, inner);
-        let stride = if self.by_steps { self.input.step_stride } else { self.input.sample_stride };
-        View { data: self.input.starting_at(sample, step), stride: self.input.width * stride }
-    }
-    #[inline(always)]
-    fn start(&self, _: usize, _: usize) -> View<'_> {
-        self.bias.map_or(View::NONE, |bias| View { data: bias, stride: 0 })
-    }
-    #[inline(always)]
-    fn output(&mut self, outer: usize, inner: usize) -> (ViewMut<'_>, View<'_>) {
-        let (sample, step) = self.position(outer, inner);
-        let data = &mut self.out[(sample * self.out_steps + step) * self.columns..];
-        let stride = if self.by_steps { self.columns } else { self.out_steps * self.columns };
-        (ViewMut { data, stride }, View::NONE)
-    }
-    #[inline(always)]
-    fn prefetch<S: Simd>(&mut self, s: S, outer: usize, inner: Range<usize>, columns: Range<usize>) {
-        if self.far {
-            let (ViewMut { data, stride }, _) = self.output(outer, inner.start);
-            View { data, stride }.prefetch(inner.len(), columns, |line| s.prefetch(line));
-        }
-    }
-    #[inline(always)]
-    fn finish<S: Simd>(_: S, sums: S::F32, _: S::F32) -> S::F32 {
-        sums
+        let by_steps = steps.len() >= samples || steps.len() >= 8;
+        let in_order = |samples: usize, steps: usize| if by_steps { (samples, steps) } else { (steps, samples) };
+        let (outer, inner) = in_order(input.sample_stride * input.width, input.step_stride * input.width);
+        let input = Table { data: input.starting_at_step(steps.start).data, outer, inner };
+        let (outer, inner) = in_order(out_steps * columns, columns);
+        let mut rows = Rows {
+            input: Input::Rows(input),
+            second_input: None,
+            start: Table { data: bias.unwrap_or_default(), ..Table::ZEROS },
+            finish: Finish::NONE,
+            output: Output { data: out, first: steps.start * columns, outer, inner, far },
+            ahead: &[],
+        };
+        tile::multiply(s, [panels; 2], false, in_order(samples, steps.len()), &mut rows);
     }
 }
 
@@ -256,8 +212,19 @@ impl Kernel for Forward<'_> {
             let samples = group.min(samples - first);
             let (input, initial) = (input.starting_at_sample(first), initial.starting_at_sample(first));
             for step in 0..steps {
-                let start = View { data: packed.bias.as_slice(hidden), stride: 0 };
-                let mut rows = Recurrent { input, start, initial, states: out, steps, step, hidden };
+                let ahead = [input.ahead((step + STEPS_AHEAD).min(steps - 1))];
+                let asked_for = input.far && hidden < NEURONS_IN_TIME;
+                let mut rows = Rows {
+                    input: Input::Rows(input.table(step)),
+                    second_input: Some(match step {
+                        0 => Input::Rows(initial.table(0)),
+                        t => Input::Results((t - 1) * hidden),
+                    }),
+                    start: Table { data: packed.bias.as_slice(hidden), ..Table::ZEROS },
+                    finish: Finish::Tanh,
+                    output: Output { data: out, first: step * hidden, outer: 0, inner: steps * hidden, far: false },
+                    ahead: if asked_for { &ahead } else { &[] },
+                };
                 // Alternating direction: what the last step left in L1 is used first.
                 tile::multiply(s, [&packed.input, &packed.recurrent], step % 2 == 1, (1, samples), &mut rows);
             }
@@ -312,58 +279,6 @@ impl<const HID: usize> Kernel for OneSample<'_, HID> {
     }
 }
 
-/// `h(b, t) = tanh(bias + W_ih x(b, t) + W_hh h(b, t-1))`
-pub(super) struct Recurrent<'a> {
-    pub(super) input: Strided<'a>,
-    /// What the sums start from.
-    pub(super) start: View<'a>,
-    /// What step 0 has in place of the states before it.
-    pub(super) initial: Strided<'a>,
-    pub(super) states: &'a mut [f32],
-    pub(super) steps: usize,
-    pub(super) step: usize,
-    pub(super) hidden: usize,
-}
-
-impl Rows for Recurrent<'_> {
-    const PARTS: usize = 2;
-    const LONG_FINISH: bool = true;
-    #[inline(always)]
-    fn inputs(&self, part: usize, _: usize, sample: usize) -> View<'_> {
-        if part == 0 {
-            return self.input.view(sample, self.step);
-        }
-        match self.step {
-            0 => self.initial.view(sample, 0),
-            t => View {
-                data: &self.states[(sample * self.steps + t - 1) * self.hidden..],
-                stride: self.steps * self.hidden,
-            },
-        }
-    }
-    #[inline(always)]
-    fn start(&self, _: usize, row: usize) -> View<'_> {
-        View { data: &self.start.data[row * self.start.stride..], ..self.start }
-    }
-    #[inline(always)]
-    fn output(&mut self, _: usize, sample: usize) -> (ViewMut<'_>, View<'_>) {
-        let data = &mut self.states[(sample * self.steps + self.step) * self.hidden..];
-        (ViewMut { data, stride: self.steps * self.hidden }, View::NONE)
-    }
-    /// The inputs of a step to come.
-    #[inline(always)]
-    fn prefetch<S: Simd>(&mut self, s: S, _: usize, samples: Range<usize>, columns: Range<usize>) {
-        let step = self.step + STEPS_AHEAD;
-        if self.hidden < NEURONS_IN_TIME && step < self.steps {
-            self.input.prefetch(s, samples, step, &columns, self.hidden);
-        }
-    }
-    #[inline(always)]
-    fn finish<S: Simd>(s: S, sums: S::F32, _: S::F32) -> S::F32 {
-        super::tanh::tanh(s, sums)
-    }
-}
-
 /// The transposed weights of one layer, for the way back.
 #[derive(Default, Debug)]
 pub(crate) struct PackedTranspose {
@@ -391,6 +306,23 @@ pub(crate) struct BackwardInputs<'a> {
 }
 
 impl BackwardInputs<'_> {
+    /// The last step of a block, `dz = dh * (1 - h^2)`, with the gradient that comes from behind it in `dh`. Rows of `dz` are
+    /// `stride` apart.
+    #[inline(always)]
+    fn last_step<S: Simd>(&self, s: S, step: usize, d_final: Option<Strided<'_>>, d_sums: &mut [f32], stride: usize) {
+        for (sample, row) in d_sums.chunks_mut(stride).take(self.samples).enumerate() {
+            for first in (0..self.hidden).step_by(S::LANES) {
+                let mut d_hidden = load_some(s, &self.d_output.row(sample, step)[first..]);
+                if let Some(d_final) = d_final {
+                    d_hidden = s.add(d_hidden, load_some(s, &d_final.row(sample, 0)[first..]));
+                }
+                let h = load_some(s, &self.output.row(sample, step)[first..]);
+                let d_sums = s.mul(d_hidden, super::tanh::derivative_from_output(s, h));
+                store_some(s, d_sums, &mut row[first..self.hidden]);
+            }
+        }
+    }
+
     /// From `step` on.
     fn starting_at_step(self, step: usize) -> Self {
         Self { output: self.output.starting_at_step(step), d_output: self.d_output.starting_at_step(step), ..self }
@@ -450,6 +382,9 @@ impl Kernel for Backward<'_> {
         let (block_memory, rest) = self.scratch.get(block_memory + d_sums + columns).split_at_mut(block_memory);
         let (d_sums, columns) = rest.split_at_mut(d_sums);
         let d_input = &mut self.d_input.unwrap_or_default();
+        // What the steps read, and the outer products of their block.
+        let streams = [d_output, output, input];
+        let far = streams.iter().any(|rows| rows.far);
         for (start, end) in blocks_from_the_end(steps) {
             // What reaches the last step of the block from the steps behind it.
             let following = Strided::new(self.d_initial, hidden, 1, 0);
@@ -457,14 +392,25 @@ impl Kernel for Backward<'_> {
             // With samples in lanes, only the last step goes by rows.
             let by_rows = if in_lanes { end - 1..end } else { start..end };
             for step in by_rows.rev() {
-                let (slot, weights) = (step - start, None);
-                let mut rows =
-                    RecurrentBackward { input, output, d_output, d_final, d_sums, weights, step, slot, slots, hidden };
+                let ahead = streams.map(|rows| rows.ahead(step.saturating_sub(STEPS_AHEAD)));
+                let ahead: &[_] = if far && step >= STEPS_AHEAD { &ahead } else { &[] };
+                let first = (step - start) * hidden;
                 if step + 1 == end {
-                    rows.last_step(s, samples);
-                } else {
-                    tile::multiply(s, [&packed.recurrent; 2], step % 2 == 1, (1, samples), &mut rows);
+                    for rows in ahead {
+                        rows.prefetch(s, 0..samples, 0..hidden, hidden);
+                    }
+                    inputs.last_step(s, step, d_final, &mut d_sums[first..], slots * hidden);
+                    continue;
                 }
+                let mut rows = Rows {
+                    input: Input::Results(first + hidden),
+                    second_input: None,
+                    start: d_output.table(step),
+                    finish: Finish::Slope(output.table(step)),
+                    output: Output { data: d_sums, first, outer: 0, inner: slots * hidden, far: false },
+                    ahead,
+                };
+                tile::multiply(s, [&packed.recurrent; 2], step % 2 == 1, (1, samples), &mut rows);
             }
             if in_lanes {
                 let inputs = inputs.starting_at_step(start);
@@ -503,78 +449,6 @@ impl Kernel for Backward<'_> {
             };
             projection.run(s);
         }
-    }
-}
-
-/// `dz(b, t) = (dh(b, t) + W_hh^T dz(b, t+1)) * (1 - h(b, t)^2)`; dz is `[samples][slots][hidden]`.
-///
-/// With samples in lanes, where the rows are neurons, what the tile multiplies are their weights.
-pub(super) struct RecurrentBackward<'a> {
-    /// Only to be asked for.
-    pub(super) input: Strided<'a>,
-    pub(super) output: Strided<'a>,
-    pub(super) d_output: Strided<'a>,
-    pub(super) d_final: Option<Strided<'a>>,
-    pub(super) d_sums: &'a mut [f32],
-    pub(super) weights: Option<View<'a>>,
-    pub(super) step: usize,
-    pub(super) slot: usize,
-    /// Rows from one sample to the next.
-    pub(super) slots: usize,
-    pub(super) hidden: usize,
-}
-
-impl RecurrentBackward<'_> {
-    /// The last step has no later one: `dz = dh * (1 - h^2)`, with the gradient of the last hidden state in `dh`.
-    #[inline(always)]
-    fn last_step<S: Simd>(&mut self, s: S, samples: usize) {
-        Rows::prefetch(self, s, 0, 0..samples, 0..self.hidden);
-        for sample in 0..samples {
-            for first in (0..self.hidden).step_by(S::LANES) {
-                let mut d_hidden = load_some(s, &self.d_output.row(sample, self.step)[first..]);
-                if let Some(d_final) = self.d_final {
-                    d_hidden = s.add(d_hidden, load_some(s, &d_final.row(sample, 0)[first..]));
-                }
-                let row = &mut self.d_sums[(sample * self.slots + self.slot) * self.hidden..][..self.hidden];
-                let h = load_some(s, &self.output.row(sample, self.step)[first..]);
-                store_some(s, s.mul(d_hidden, super::tanh::derivative_from_output(s, h)), &mut row[first..]);
-            }
-        }
-    }
-}
-
-impl Rows for RecurrentBackward<'_> {
-    const PARTS: usize = 1;
-    const LONG_FINISH: bool = false;
-    #[inline(always)]
-    fn inputs(&self, _: usize, _: usize, sample: usize) -> View<'_> {
-        if let Some(View { data, stride }) = self.weights {
-            return View { data: &data[sample * stride..], stride };
-        }
-        let data = &self.d_sums[(sample * self.slots + self.slot + 1) * self.hidden..];
-        View { data, stride: self.slots * self.hidden }
-    }
-    #[inline(always)]
-    fn start(&self, _: usize, sample: usize) -> View<'_> {
-        self.d_output.view(sample, self.step)
-    }
-    #[inline(always)]
-    fn output(&mut self, _: usize, sample: usize) -> (ViewMut<'_>, View<'_>) {
-        let data = &mut self.d_sums[(sample * self.slots + self.slot) * self.hidden..];
-        (ViewMut { data, stride: self.slots * self.hidden }, self.output.view(sample, self.step))
-    }
-    /// What a step to come reads, and the outer products of its block.
-    #[inline(always)]
-    fn prefetch<S: Simd>(&mut self, s: S, _: usize, samples: Range<usize>, columns: Range<usize>) {
-        if let Some(step) = self.step.checked_sub(STEPS_AHEAD) {
-            for rows in [&self.d_output, &self.output, &self.input] {
-                rows.prefetch(s, samples.clone(), step, &columns, self.hidden);
-            }
-        }
-    }
-    #[inline(always)]
-    fn finish<S: Simd>(s: S, sums: S::F32, h: S::F32) -> S::F32 {
-        s.mul(sums, super::tanh::derivative_from_output(s, h))
     }
 }
 

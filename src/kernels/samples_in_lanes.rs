@@ -4,8 +4,8 @@
 //! Every sum has the same terms in the same order, so that the bits are the same.
 
 use super::chains;
-use super::recurrence::{BackwardInputs, Forward, Projected, Recurrent, RecurrentBackward, Strided};
-use super::tile::{View, ViewMut, multiply_one};
+use super::recurrence::{BackwardInputs, Forward, Strided};
+use super::tile::{Finish, Input, Output, Rows, Table, View, ViewMut, multiply_one};
 use super::transpose::{ColumnsToRows, RowsToColumns};
 use crate::simd::Simd;
 use core::ops::Range;
@@ -44,15 +44,10 @@ pub(crate) fn forward<S: Simd>(s: S, work: Forward<'_>) {
         steps_to_columns(s, &input, first..first + count, x, samples);
         for step in 0..count {
             let (before, after) = states.split_at_mut((step + 1) * state);
-            let mut rows = Recurrent {
-                input: neurons(packed.input_of_neurons.as_slice(inputs * hidden), inputs),
-                start: View { data: start, stride: samples },
-                initial: neurons(packed.recurrent_of_neurons.as_slice(hidden * hidden), hidden),
-                states: &mut after[..state],
-                steps: 1,
-                step: 0,
-                hidden: samples,
-            };
+            let input = neurons(packed.input_of_neurons.as_slice(inputs * hidden), inputs);
+            let recurrent = neurons(packed.recurrent_of_neurons.as_slice(hidden * hidden), hidden);
+            let start = columns_of(start, samples);
+            let mut rows = rows_of_neurons(input, Some(recurrent), start, Finish::Tanh, &mut after[..state], samples);
             let panels = [&x[step * x_step..][..x_step], &before[step * state..]];
             multiply_one(s, panels, chains, samples, hidden, &mut rows);
         }
@@ -111,31 +106,18 @@ pub(super) fn backward<S: Simd>(
                 } else {
                     let (before, behind) =
                         d_z.split_at_mut(if step + 1 == end { together * state } else { here + state });
-                    let mut rows = RecurrentBackward {
-                        input: Strided::new(&[], 0, 0, 0),
-                        output: Strided::new(&h[here..], samples, 1, 0),
-                        d_output: Strided::new(&d_h[here..], samples, 1, 0),
-                        d_final: None,
-                        d_sums: &mut before[here..here + state],
-                        weights: Some(View { data: work.weight_hh, stride: hidden }),
-                        step: 0,
-                        slot: 0,
-                        slots: 1,
-                        hidden: samples,
-                    };
+                    let slope = Finish::Slope(columns_of(&h[here..], samples));
+                    let weights = neurons(work.weight_hh, hidden);
+                    let start = columns_of(&d_h[here..], samples);
+                    let out = &mut before[here..here + state];
+                    let mut rows = rows_of_neurons(weights, None, start, slope, out, samples);
                     let chains = [chains(hidden, hidden); 2];
                     multiply_one(s, [&behind[..state]; 2], chains, samples, hidden, &mut rows);
                 }
                 if d_input.is_some() {
-                    let mut rows = Projected {
-                        input: neurons(work.weight_ih, hidden),
-                        bias: None,
-                        out: &mut d_x[(step - start) * x_step..],
-                        out_steps: 1,
-                        columns: samples,
-                        by_steps: false,
-                        far: false,
-                    };
+                    let weights = neurons(work.weight_ih, hidden);
+                    let out = &mut d_x[(step - start) * x_step..];
+                    let mut rows = rows_of_neurons(weights, None, Table::ZEROS, Finish::NONE, out, samples);
                     let chains = [chains(hidden, inputs); 2];
                     multiply_one(s, [&d_z[here..here + state]; 2], chains, samples, inputs, &mut rows);
                 }
@@ -172,10 +154,36 @@ fn steps_to_columns<S: Simd>(s: S, rows: &Strided<'_>, steps: Range<usize>, colu
     }
 }
 
+/// A product whose rows are neurons and whose columns are samples.
+#[inline(always)]
+fn rows_of_neurons<'a>(
+    weights: Table<'a>,
+    second_weights: Option<Table<'a>>,
+    start: Table<'a>,
+    finish: Finish<'a>,
+    out: &'a mut [f32],
+    samples: usize,
+) -> Rows<'a> {
+    Rows {
+        input: Input::Rows(weights),
+        second_input: second_weights.map(Input::Rows),
+        start,
+        finish,
+        output: Output { data: out, first: 0, outer: 0, inner: samples, far: false },
+        ahead: &[],
+    }
+}
+
 /// The weights of each neuron, as rows.
 #[inline(always)]
-fn neurons(weights: &[f32], width: usize) -> Strided<'_> {
-    Strided::new(weights, width, 1, 0)
+fn neurons(weights: &[f32], width: usize) -> Table<'_> {
+    Table { data: weights, outer: 0, inner: width }
+}
+
+/// Numbers of all samples for each neuron.
+#[inline(always)]
+fn columns_of(columns: &[f32], samples: usize) -> Table<'_> {
+    Table { data: columns, outer: 0, inner: samples }
 }
 
 /// `columns[k][sample] = rows[sample][k]` for whole vectors of samples.

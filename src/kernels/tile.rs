@@ -14,37 +14,162 @@
 //!
 //! `C * (M + V)` loads feed `C * M * V` multiply-adds. The sums are in registers from the first load to what finishes them
 //! (tanh and the like): on CPUs that store half a vector in a cycle, each way through memory costs as much as two
-//! multiply-adds. A tile of each shape is a function of its own, compiled once for every instruction set and for each kind of
-//! [`Rows`], and called from everywhere, so that code grows with the shapes and not with the sizes of layers.
+//! multiply-adds. A tile of each shape is a function of its own, compiled once for every instruction set and called from
+//! everywhere, so that code grows with the shapes and not with the sizes of layers or the kinds of products.
 
 use super::pack::{NUMBERS_PER_LINE, Panel, Panels, Span};
+use super::tanh::{derivative_from_output, tanh};
 use super::{chain_start, chains};
 use crate::simd::{Kernel, Simd, load_some, store_some};
-use core::marker::PhantomData;
 use core::ops::Range;
 
-/// Where the rows of a product come from and go to: a grid of `outer` by `inner` rows, of which the tile takes `M`
-/// neighbours along `inner` at a time.
+/// The rows of a product, on a grid of `outer` by `inner`, of which the tile takes `M` neighbours along `inner` at a time:
+/// `finish(start[n] + sum over k of input[k] * panel[k][n])` for every row.
 ///
-/// The product is `finish(start[n] + sum over k of input[k] * panel[k][n], other[n])` for every row. With two parts, a
-/// second sum over other inputs and another panel goes on from the first.
-pub(crate) trait Rows {
-    /// Sums, one going on from the other: 1 or 2.
-    const PARTS: usize;
-    /// Whether [`Rows::finish`] is long, as tanh is: with 16 registers it then becomes a function of its own.
-    const LONG_FINISH: bool;
-    /// The `K` inputs of a row, and of those behind it along `inner`.
-    fn inputs(&self, part: usize, outer: usize, inner: usize) -> View<'_>;
-    /// What the sums of a row start from, and of those behind it; zero where there is nothing at all.
-    fn start(&self, outer: usize, inner: usize) -> View<'_>;
-    /// Where a row of results goes, and those behind it; and what else its results are made of.
-    fn output(&mut self, outer: usize, inner: usize) -> (ViewMut<'_>, View<'_>);
-    /// Asks for memory that is needed when the sums of a tile are done, or by later tiles. The last column may lie beyond
-    /// the end of a row.
+/// What differs from product to product are values, not types: a tile of each shape is compiled once.
+pub(crate) struct Rows<'a> {
+    pub(crate) input: Input<'a>,
+    /// A second sum, over these inputs and another panel, goes on from the first.
+    pub(crate) second_input: Option<Input<'a>>,
+    /// What the sums start from.
+    pub(crate) start: Table<'a>,
+    pub(crate) finish: Finish<'a>,
+    pub(crate) output: Output<'a>,
+    /// What later products need is asked for.
+    pub(crate) ahead: &'a [Ahead<'a>],
+}
+
+/// The inputs of a product.
+#[derive(Clone, Copy)]
+pub(crate) enum Input<'a> {
+    Rows(Table<'a>),
+    /// Results of before, in the same memory as the output and as far apart; the first row begins at this number.
+    Results(usize),
+}
+
+/// What becomes of the sums.
+#[derive(Clone, Copy)]
+pub(crate) enum Finish<'a> {
+    Tanh,
+    /// They are multiplied by the derivative of tanh, `1 - y^2`, where its values `y` are these.
+    Slope(Table<'a>),
+}
+
+impl Finish<'_> {
+    /// The sums themselves: the derivative is 1 where the values are 0.
+    pub(crate) const NONE: Finish<'static> = Finish::Slope(Table::ZEROS);
+}
+
+/// Where the results go.
+pub(crate) struct Output<'a> {
+    pub(crate) data: &'a mut [f32],
+    /// Where the first row begins, and how many numbers are from one row to the next.
+    pub(crate) first: usize,
+    pub(crate) outer: usize,
+    pub(crate) inner: usize,
+    /// Whether it is asked for before it is written.
+    pub(crate) far: bool,
+}
+
+impl Output<'_> {
     #[inline(always)]
-    fn prefetch<S: Simd>(&mut self, _: S, _outer: usize, _inner: Range<usize>, _columns: Range<usize>) {}
-    /// What becomes of the sums.
-    fn finish<S: Simd>(s: S, sums: S::F32, other: S::F32) -> S::F32;
+    fn view(&mut self, outer: usize, inner: usize) -> ViewMut<'_> {
+        let first = self.first + outer * self.outer + inner * self.inner;
+        ViewMut { data: &mut self.data[first..], stride: self.inner }
+    }
+}
+
+/// Rows to be read, so many numbers from one to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Table<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) outer: usize,
+    pub(crate) inner: usize,
+}
+
+impl<'a> Table<'a> {
+    /// No numbers, which stand for zeros.
+    pub(crate) const ZEROS: Table<'static> = Table { data: &[], outer: 0, inner: 0 };
+
+    #[inline(always)]
+    fn view(&self, outer: usize, inner: usize) -> View<'a> {
+        View { data: &self.data[outer * self.outer + inner * self.inner..], stride: self.inner }
+    }
+}
+
+/// Rows of `width` numbers that are asked for while others are computed.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead<'a> {
+    pub(crate) rows: View<'a>,
+    pub(crate) width: usize,
+}
+
+impl Ahead<'_> {
+    /// Asks for columns of some rows, and for those `period` behind them up to the end of each row. The hardware does not
+    /// foresee so many streams.
+    #[inline(always)]
+    pub(crate) fn prefetch<S: Simd>(self, s: S, rows: Range<usize>, columns: Range<usize>, period: usize) {
+        let View { data, stride } = self.rows;
+        for begin in (0..self.width).step_by(period) {
+            let first = View { data: data.get(rows.start * stride..).unwrap_or_default(), stride };
+            let columns = begin + columns.start..begin + columns.end;
+            first.prefetch(rows.len(), columns, |line| s.prefetch_for_later(line));
+        }
+    }
+}
+
+impl Rows<'_> {
+    /// How many sums there are.
+    #[inline(always)]
+    fn parts(&self) -> usize {
+        1 + usize::from(self.second_input.is_some())
+    }
+
+    /// The inputs of a sum, the first or the second, for a row and those behind it along `inner`.
+    #[inline(always)]
+    fn inputs(&self, part: usize, outer: usize, inner: usize) -> View<'_> {
+        let input = if part == 0 { self.input } else { self.second_input.unwrap_or(self.input) };
+        match input {
+            Input::Rows(table) => table.view(outer, inner),
+            Input::Results(first) => {
+                let Output { data, outer: outer_stride, inner: stride, .. } = &self.output;
+                View { data: &data[first + outer * outer_stride + inner * stride..], stride: *stride }
+            }
+        }
+    }
+
+    /// Whether anything is asked for.
+    #[inline(always)]
+    fn asks(&self) -> bool {
+        self.output.far || !self.ahead.is_empty()
+    }
+}
+
+/// Asks for what the rows `inner` of a tile write in its columns, and for its share of what comes later. A function of its
+/// own, as most tiles ask for nothing.
+struct Prefetch<'a, 'r> {
+    rows: &'a mut Rows<'r>,
+    outer: usize,
+    inner: Range<usize>,
+    columns: Range<usize>,
+    /// All columns.
+    of: usize,
+}
+
+impl Kernel for Prefetch<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { rows, outer, inner, columns, of } = self;
+        for ahead in rows.ahead {
+            ahead.prefetch(s, inner.clone(), columns.clone(), of);
+        }
+        if rows.output.far {
+            let ViewMut { data, stride } = rows.output.view(outer, inner.start);
+            View { data, stride }.prefetch(inner.len(), columns, |line| s.prefetch(line));
+        }
+    }
 }
 
 /// Rows `stride` apart, the first one at the beginning.
@@ -73,9 +198,6 @@ impl View<'_> {
         }
     }
 
-    /// No rows: zeros everywhere.
-    pub(crate) const NONE: View<'static> = View { data: &[], stride: 0 };
-
     /// Vectors of row `m` from a column on; a single one may reach beyond the last of `columns`.
     #[inline(always)]
     fn load<S: Simd, const V: usize>(&self, s: S, m: usize, column: usize, columns: usize) -> [S::F32; V] {
@@ -95,15 +217,16 @@ impl View<'_> {
     }
 }
 
-/// Runs `outer` x `inner` rows against every panel of one matrix, or of two with the same columns ([`Rows::PARTS`]).
+/// Runs `outer` x `inner` rows against every panel of one matrix, or of two with the same columns where there are second
+/// inputs.
 /// Panels are the outermost loop: a panel stays in L1 while all rows pass by.
 #[inline(always)]
-pub(crate) fn multiply<S: Simd, R: Rows>(
+pub(crate) fn multiply<S: Simd>(
     s: S,
     matrices: [&Panels; 2],
     from_the_right: bool,
     grid: (usize, usize),
-    rows: &mut R,
+    rows: &mut Rows<'_>,
 ) {
     let columns = matrices[0].columns();
     let chains = matrices.map(|matrix| chains(matrix.rows(), columns));
@@ -122,19 +245,19 @@ pub(crate) fn multiply<S: Simd, R: Rows>(
 /// The same for a single panel that the caller has made, of `width` columns, one vector or two, and a number of `rows`.
 /// How many chains make a sum is up to the caller.
 #[inline(always)]
-pub(crate) fn multiply_one<S: Simd, R: Rows>(
+pub(crate) fn multiply_one<S: Simd>(
     s: S,
     panels: [&[f32]; 2],
     chains: [usize; 2],
     width: usize,
     count: usize,
-    rows: &mut R,
+    rows: &mut Rows<'_>,
 ) {
     let panels = panels.map(|data| Panel { data, span: Span { first: 0, width } });
     multiply_panel(s, Parts { panels, chains, columns: width }, (1, count), rows);
 }
 
-/// The same columns of both matrices. With one part, the second is the first and is not looked at.
+/// The same columns of both matrices. Without second inputs, the second is the first and is not looked at.
 #[derive(Clone, Copy)]
 struct Parts<'a> {
     panels: [Panel<'a>; 2],
@@ -145,9 +268,9 @@ struct Parts<'a> {
 }
 
 #[inline(always)]
-fn multiply_panel<S: Simd, R: Rows>(s: S, parts: Parts<'_>, grid: (usize, usize), rows: &mut R) {
+fn multiply_panel<S: Simd>(s: S, parts: Parts<'_>, grid: (usize, usize), rows: &mut Rows<'_>) {
     let vectors = parts.panels[0].span.width / S::LANES;
-    let side_by_side = parts.chains[..R::PARTS].iter().fold(1, |most, chains| most.max(*chains)).min(2);
+    let side_by_side = parts.chains[..rows.parts()].iter().fold(1, |most, chains| most.max(*chains)).min(2);
     // A single vector with 32 registers: two chains of all rows fill them.
     let tallest = if vectors == 1 && S::TILE_ROWS == 8 { S::TILE_ROWS } else { S::TILE_ROWS / side_by_side };
     // Two vectors with 16 registers: there are tiles of one row less.
@@ -196,9 +319,9 @@ pub(crate) fn next_tile(tallest: usize, done: usize, rows: usize) -> (usize, usi
 }
 
 /// Which tile, of which rows.
-struct Place<'a, R> {
+struct Place<'a, 'r> {
     parts: Parts<'a>,
-    rows: &'a mut R,
+    rows: &'a mut Rows<'r>,
     outer: usize,
     /// The first row.
     inner: usize,
@@ -210,10 +333,10 @@ struct Place<'a, R> {
 
 /// Calls the tile of a shape (chains side by side, rows, vectors) that [`multiply_panel`] can name.
 #[inline(always)]
-fn call_tile<S: Simd, R: Rows>(s: S, shape: (usize, usize, usize), place: Place<'_, R>) {
+fn call_tile<S: Simd>(s: S, shape: (usize, usize, usize), place: Place<'_, '_>) {
     macro_rules! call {
         ($c:literal, $m:literal, $v:literal) => {
-            s.call(Tile::<R, $c, $m, $v>(place))
+            s.call(Tile::<$c, $m, $v>(place))
         };
     }
     if const { S::TILE_ROWS == 8 } {
@@ -264,82 +387,96 @@ fn call_tile<S: Simd, R: Rows>(s: S, shape: (usize, usize, usize), place: Place<
 
 /// `M` rows by `V` vectors of one panel, `C` chains side by side. A panel of one vector may have fewer columns than lanes;
 /// those of two never have.
-struct Tile<'a, R, const C: usize, const M: usize, const V: usize>(Place<'a, R>);
+struct Tile<'a, 'r, const C: usize, const M: usize, const V: usize>(Place<'a, 'r>);
 
-impl<R: Rows, const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, R, C, M, V> {
+impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, M, V> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Place { parts: Parts { panels, chains, columns }, rows, outer, inner, skip, tiles } = self.0;
         let column = panels[0].span.first;
+        let asks = rows.asks();
         for inner in (inner..).step_by(M).take(tiles) {
-            rows.prefetch(s, outer, inner..inner + M, column..column + V * S::LANES);
-            let from = rows.start(outer, inner);
+            if asks {
+                let (inner, of) = (inner..inner + M, columns);
+                s.call(Prefetch { rows, outer, inner, columns: column..column + V * S::LANES, of });
+            }
+            let from = rows.start.view(outer, inner);
             let mut sums = [[s.splat(0.0); V]; M];
             for (m, sums) in sums.iter_mut().enumerate() {
                 *sums = from.load::<S, V>(s, m, column, columns);
             }
-            for part in 0..R::PARTS {
+            for part in 0..rows.parts() {
                 let inputs = rows.inputs(part, outer, inner);
                 sums = sum::<S, C, M, V>(s, panels[part].data, inputs, chains[part], sums);
             }
-            let (to, other) = rows.output(outer, inner);
-            if const { R::LONG_FINISH && S::TILE_ROWS == 6 } {
-                let sums = bytemuck::must_cast_slice(sums.as_flattened());
-                s.call(Finish::<R, M, V> { sums, to, other, skip, column, columns, kind: PhantomData });
-            } else {
-                finish_rows::<S, R, M, V>(s, &sums, to, other, skip, (column, columns));
+            let (to, columns) = (rows.output.view(outer, inner), column..columns);
+            match rows.finish {
+                // Within the tile, with 16 registers, the compiler would keep the constants of tanh in them, and sums in
+                // memory.
+                Finish::Tanh if const { S::TILE_ROWS == 6 } => {
+                    let sums = bytemuck::must_cast_slice(sums.as_flattened());
+                    s.call(FinishByTanh::<M, V> { sums, to, skip, columns });
+                }
+                Finish::Tanh => finish_by_tanh::<S, M, V>(s, &sums, to, skip, columns),
+                Finish::Slope(of) => {
+                    let of = of.view(outer, inner);
+                    for (m, sums) in sums.iter().enumerate().skip(skip) {
+                        let row = &mut to.data[m * to.stride..][columns.clone()];
+                        let y = of.load::<S, V>(s, m, columns.start, columns.end);
+                        for ((row, sums), y) in row.chunks_mut(S::LANES).zip(sums).zip(y) {
+                            store::<S, V>(s, s.mul(*sums, derivative_from_output(s, y)), row);
+                        }
+                    }
+                }
             }
         }
     }
 }
 
-/// Finishes rows of sums, those behind the first `skip`, and writes them, from the first column of the tile to the last of
-/// the result. A loop that is not unrolled: what finishes the sums may be long.
+/// tanh of rows of sums, those behind the first `skip`. A loop that is not unrolled: tanh is long.
 #[inline(always)]
-fn finish_rows<S: Simd, R: Rows, const M: usize, const V: usize>(
+fn finish_by_tanh<S: Simd, const M: usize, const V: usize>(
     s: S,
     sums: &[[S::F32; V]; M],
     to: ViewMut<'_>,
-    other: View<'_>,
     skip: usize,
-    (column, columns): (usize, usize),
+    columns: Range<usize>,
 ) {
     for (m, sums) in sums.iter().enumerate().skip(skip) {
-        let row = &mut to.data[m * to.stride..][column..columns];
-        let other = other.load::<S, V>(s, m, column, columns);
-        for ((row, sums), other) in row.chunks_mut(S::LANES).zip(sums).zip(other) {
-            let results = R::finish(s, *sums, other);
-            if V == 1 { store_some(s, results, row) } else { s.store(results, row) }
+        let row = &mut to.data[m * to.stride..][columns.clone()];
+        for (row, sums) in row.chunks_mut(S::LANES).zip(sums) {
+            store::<S, V>(s, tanh(s, *sums), row);
         }
     }
 }
 
-/// [`finish_rows`] as a function of its own, for 16 registers: within the tile, the compiler would keep the constants of
-/// tanh in registers, and sums in memory.
-struct Finish<'a, R, const M: usize, const V: usize> {
+/// [`finish_by_tanh`] as a function of its own.
+struct FinishByTanh<'a, const M: usize, const V: usize> {
     sums: &'a [f32],
     to: ViewMut<'a>,
-    other: View<'a>,
     skip: usize,
-    column: usize,
-    columns: usize,
-    kind: PhantomData<R>,
+    columns: Range<usize>,
 }
 
-impl<R: Rows, const M: usize, const V: usize> Kernel for Finish<'_, R, M, V> {
+impl<const M: usize, const V: usize> Kernel for FinishByTanh<'_, M, V> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { sums, to, other, skip, column, columns, .. } = self;
-        let mut loaded = [[s.splat(0.0); V]; M];
-        for (vector, sums) in loaded.as_flattened_mut().iter_mut().zip(sums.chunks_exact(S::LANES)) {
+        let mut sums = [[s.splat(0.0); V]; M];
+        for (vector, sums) in sums.as_flattened_mut().iter_mut().zip(self.sums.chunks_exact(S::LANES)) {
             *vector = s.load(sums);
         }
-        finish_rows::<S, R, M, V>(s, &loaded, to, other, skip, (column, columns));
+        finish_by_tanh::<S, M, V>(s, &sums, self.to, self.skip, self.columns);
     }
+}
+
+/// Stores a vector of a tile that is `V` vectors wide: a single one may reach beyond the end of the row.
+#[inline(always)]
+fn store<S: Simd, const V: usize>(s: S, vector: S::F32, row: &mut [f32]) {
+    if V == 1 { store_some(s, vector, row) } else { s.store(vector, row) }
 }
 
 /// `start[m][n] + sum over k of x[m][k] * panel[k][n]` in the canonical order, `C` chains at a time.
