@@ -148,6 +148,10 @@ impl Kernel for Projection<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { panels, input, bias, out, out_steps, samples, steps, far } = self;
+        // Batches of nothing may have any number of steps, more than can be multiplied.
+        if samples == 0 {
+            return;
+        }
         let columns = panels.columns();
         // The tile runs along the axis that fills it.
         let by_steps = steps.len() >= samples || steps.len() >= 8;

@@ -218,8 +218,7 @@ impl View<'_> {
 }
 
 /// Runs `outer` x `inner` rows against every panel of one matrix, or of two with the same columns where there are second
-/// inputs.
-/// Panels are the outermost loop: a panel stays in L1 while all rows pass by.
+/// inputs. Panels are the outermost loop: a panel stays in L1 while all rows pass by.
 #[inline(always)]
 pub(crate) fn multiply<S: Simd>(
     s: S,
