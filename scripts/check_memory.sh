@@ -4,8 +4,8 @@
 # time, for apt-get, unless valgrind is there.
 #
 # The last run: nothing found by AddressSanitizer (199 tests, 9 minutes) and by valgrind (199 tests, 10 minutes); the one
-# before, nothing by Miri (7 tests, 2 minutes). Valgrind did find branches on memory never written in iterators that the compiler had rearranged;
-# loops stand there now.
+# before, nothing by Miri (7 tests, 2 minutes). Valgrind did find branches on memory never written in iterators that the
+# compiler had rearranged; loops stand there now.
 #
 #   scripts/check_memory.sh                  all three
 #   scripts/check_memory.sh address          only AddressSanitizer

@@ -83,13 +83,13 @@ impl<'a> Strided<'a> {
     #[inline(always)]
     fn table(&self, step: usize) -> Table<'a> {
         let View { data, stride } = self.view(0, step);
-        Table { data, outer: 0, inner: stride }
+        Table::along_inner(data, stride)
     }
 
-    /// The rows of a step, to be asked for.
+    /// The rows of a step, to be asked for as far as they are wide: where they are near, nothing.
     #[inline(always)]
     fn ahead(&self, step: usize) -> Ahead<'a> {
-        Ahead { rows: self.view(0, step), width: self.width }
+        Ahead { rows: self.view(0, step), width: if self.far { self.width } else { 0 } }
     }
 
     /// The same rows from `step` on.

@@ -44,9 +44,9 @@ pub(crate) fn forward<S: Simd>(s: S, work: Forward<'_>) {
         steps_to_columns(s, &input, first..first + count, x, samples);
         for step in 0..count {
             let (before, after) = states.split_at_mut((step + 1) * state);
-            let input = neurons(packed.input_of_neurons.as_slice(inputs * hidden), inputs);
-            let recurrent = neurons(packed.recurrent_of_neurons.as_slice(hidden * hidden), hidden);
-            let start = columns_of(start, samples);
+            let input = Table::along_inner(packed.input_of_neurons.as_slice(inputs * hidden), inputs);
+            let recurrent = Table::along_inner(packed.recurrent_of_neurons.as_slice(hidden * hidden), hidden);
+            let start = Table::along_inner(start, samples);
             let mut rows = rows_of_neurons(input, Some(recurrent), start, Finish::Tanh, &mut after[..state], samples);
             let panels = [&x[step * x_step..][..x_step], &before[step * state..]];
             multiply_one(s, panels, chains, samples, hidden, &mut rows);
@@ -106,16 +106,16 @@ pub(super) fn backward<S: Simd>(
                 } else {
                     let (before, behind) =
                         d_z.split_at_mut(if step + 1 == end { together * state } else { here + state });
-                    let slope = Finish::Slope(columns_of(&h[here..], samples));
-                    let weights = neurons(work.weight_hh, hidden);
-                    let start = columns_of(&d_h[here..], samples);
+                    let slope = Finish::Slope(Table::along_inner(&h[here..], samples));
+                    let weights = Table::along_inner(work.weight_hh, hidden);
+                    let start = Table::along_inner(&d_h[here..], samples);
                     let out = &mut before[here..here + state];
                     let mut rows = rows_of_neurons(weights, None, start, slope, out, samples);
                     let chains = [chains(hidden, hidden); 2];
                     multiply_one(s, [&behind[..state]; 2], chains, samples, hidden, &mut rows);
                 }
                 if d_input.is_some() {
-                    let weights = neurons(work.weight_ih, hidden);
+                    let weights = Table::along_inner(work.weight_ih, hidden);
                     let out = &mut d_x[(step - start) * x_step..];
                     let mut rows = rows_of_neurons(weights, None, Table::ZEROS, Finish::NONE, out, samples);
                     let chains = [chains(hidden, inputs); 2];
@@ -172,18 +172,6 @@ fn rows_of_neurons<'a>(
         output: Output { data: out, first: 0, outer: 0, inner: samples, far: false },
         ahead: &[],
     }
-}
-
-/// The weights of each neuron, as rows.
-#[inline(always)]
-fn neurons(weights: &[f32], width: usize) -> Table<'_> {
-    Table { data: weights, outer: 0, inner: width }
-}
-
-/// Numbers of all samples for each neuron.
-#[inline(always)]
-fn columns_of(columns: &[f32], samples: usize) -> Table<'_> {
-    Table { data: columns, outer: 0, inner: samples }
 }
 
 /// `columns[k][sample] = rows[sample][k]` for whole vectors of samples.

@@ -91,6 +91,12 @@ impl<'a> Table<'a> {
     /// No numbers, which stand for zeros.
     pub(crate) const ZEROS: Table<'static> = Table { data: &[], outer: 0, inner: 0 };
 
+    /// Rows `stride` apart along `inner`, the same ones for all of `outer`.
+    #[inline(always)]
+    pub(crate) fn along_inner(data: &'a [f32], stride: usize) -> Self {
+        Self { data, outer: 0, inner: stride }
+    }
+
     #[inline(always)]
     fn view(&self, outer: usize, inner: usize) -> View<'a> {
         View { data: &self.data[outer * self.outer + inner * self.inner..], stride: self.inner }
