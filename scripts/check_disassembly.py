@@ -136,6 +136,12 @@ def global_offset_table(binary, code):
     return table
 
 
+def loaded(body, register):
+    """The entries of the table that a function loads into a register: what it calls again and again stays there."""
+    loads = (re.match(rf"mov +0x[0-9a-f]+\(%rip\),{register} +# ([0-9a-f]+) <", line) for line in body)
+    return [int(load[1], 16) for load in loads if load]
+
+
 def callees(body, table):
     """The names of the functions that a function calls, or jumps to at its end."""
     found = []
@@ -148,6 +154,8 @@ def callees(body, table):
             # A jump within a function shows its name and an offset.
             if not re.search(r"\+0x[0-9a-f]+$", direct[1]):
                 found.append(direct[1])
+        elif (register := re.fullmatch(r"\*(%r\w+)", call[1])) and (entries := loaded(body, register[1])):
+            found += [table.get(entry, "?") for entry in entries]
         else:
             found.append(call[1])
     return found

@@ -1,5 +1,6 @@
 //! Weight panels for the tiles: packed once per call, read once per tile.
 
+use crate::simd::Simd;
 use alloc::vec::Vec;
 
 /// Numbers in a line of the cache.
@@ -11,6 +12,14 @@ pub(crate) const NUMBERS_PER_LINE: usize = 64 / size_of::<f32>();
 pub(crate) struct Span {
     pub(crate) first: usize,
     pub(crate) width: usize,
+}
+
+impl Span {
+    /// Whether it is half a vector; never where there are no half-width vectors, which the compiler knows.
+    #[inline(always)]
+    pub(crate) fn is_half<S: Simd>(self, _: S) -> bool {
+        S::Half::LANES < S::LANES && self.width < S::LANES
+    }
 }
 
 /// How columns are cut into panels.

@@ -1,6 +1,5 @@
 //! The register tile of the throughput path: `M` samples by `V` vectors of outputs, in `C` chains side by side (8 x 2 x 1,
-//! 8 x 1 x 2 or 4 x 2 x 2 with 32 registers, 6 x 2 x 1 or 3 x 2 x 2 with 16), or fewer samples
-//! where some are left over.
+//! 8 x 1 x 2 or 4 x 2 x 2 with 32 registers, 6 x 2 x 1 with 16), or fewer samples where some are left over.
 //!
 //! Each step of the inner loop loads one row of the panel (`V` vectors) for each chain and broadcasts one number of each
 //! of the `M` samples:
@@ -12,10 +11,13 @@
 //!      ...
 //! ```
 //!
-//! `C * (M + V)` loads feed `C * M * V` multiply-adds. The sums are in registers from the first load to what finishes them
-//! (tanh and the like): on CPUs that store half a vector in a cycle, each way through memory costs as much as two
-//! multiply-adds. A tile of each shape is a function of its own, compiled once for every instruction set and called from
-//! everywhere, so that code grows with the shapes and not with the sizes of layers or the kinds of products.
+//! `C * (M + V)` loads feed `C * M * V` multiply-adds. With 32 registers the sums are in them from the first load to what
+//! finishes them (tanh and the like): on CPUs that store half a vector in a cycle, each way through memory costs as much as
+//! two multiply-adds. With 16, a sum takes its chains one after the other and keeps in memory what is done: two side by side
+//! would leave room for half as many samples, and twice as many tiles would begin and end.
+//!
+//! A tile of each shape is a function of its own, compiled once for every instruction set and called from everywhere, so
+//! that code grows with the shapes and not with the sizes of layers or the kinds of products.
 
 use super::pack::{NUMBERS_PER_LINE, Panel, Panels, Span};
 use super::tanh::{derivative_from_output, tanh};
@@ -239,7 +241,7 @@ pub(crate) fn multiply<S: Simd>(
     for i in 0..count {
         let i = if from_the_right { count - 1 - i } else { i };
         let parts = Parts { panels: [matrices[0].panel(i), matrices[1].panel(i)], chains, columns };
-        if parts.panels[0].span.width < S::LANES {
+        if parts.panels[0].span.is_half(s) {
             multiply_panel(s.half(), parts, grid, rows);
         } else {
             multiply_panel(s, parts, grid, rows);
@@ -275,7 +277,8 @@ struct Parts<'a> {
 #[inline(always)]
 fn multiply_panel<S: Simd>(s: S, parts: Parts<'_>, grid: (usize, usize), rows: &mut Rows<'_>) {
     let vectors = parts.panels[0].span.width / S::LANES;
-    let side_by_side = parts.chains[..rows.parts()].iter().fold(1, |most, chains| most.max(*chains)).min(2);
+    let chains = parts.chains[..rows.parts()].iter().fold(1, |most, chains| most.max(*chains));
+    let side_by_side = if S::TILE_ROWS == 8 { chains.min(2) } else { 1 };
     // A single vector with 32 registers: two chains of all rows fill them.
     let tallest = if vectors == 1 && S::TILE_ROWS == 8 { S::TILE_ROWS } else { S::TILE_ROWS / side_by_side };
     // Two vectors with 16 registers: there are tiles of one row less.
@@ -336,16 +339,16 @@ struct Place<'a, 'r> {
     tiles: usize,
 }
 
-/// Calls the tile of a shape (chains side by side, rows, vectors) that [`multiply_panel`] can name.
+/// Calls the tile of a shape (chains side by side, rows, vectors), one that [`multiply_panel`] can name.
 #[inline(always)]
-fn call_tile<S: Simd>(s: S, shape: (usize, usize, usize), place: Place<'_, '_>) {
+fn call_tile<S: Simd>(s: S, (side_by_side, height, vectors): (usize, usize, usize), place: Place<'_, '_>) {
     macro_rules! call {
         ($c:literal, $m:literal, $v:literal) => {
             s.call(Tile::<$c, $m, $v>(place))
         };
     }
     if const { S::TILE_ROWS == 8 } {
-        match shape {
+        match (side_by_side, height, vectors) {
             (1, 8, 2) => call!(1, 8, 2),
             (1, 8, _) => call!(1, 8, 1),
             (1, 4, 2) => call!(1, 4, 2),
@@ -360,32 +363,23 @@ fn call_tile<S: Simd>(s: S, shape: (usize, usize, usize), place: Place<'_, '_>) 
             (_, _, _) => call!(2, 1, 1),
         }
     } else if const { S::TILE_ROWS == 6 } {
-        match shape {
-            (1, 6, 2) => call!(1, 6, 2),
-            (1, 6, _) => call!(1, 6, 1),
-            (1, 5, _) => call!(1, 5, 2),
-            (1, 3, 2) => call!(1, 3, 2),
-            (1, 3, _) => call!(1, 3, 1),
-            (1, _, 2) => call!(1, 1, 2),
-            (1, _, _) => call!(1, 1, 1),
-            (_, 3, 2) => call!(2, 3, 2),
-            (_, 3, _) => call!(2, 3, 1),
-            (_, 2, _) => call!(2, 2, 2),
-            (_, _, 2) => call!(2, 1, 2),
-            (_, _, _) => call!(2, 1, 1),
+        match (height, vectors) {
+            (6, 2) => call!(1, 6, 2),
+            (6, _) => call!(1, 6, 1),
+            (5, _) => call!(1, 5, 2),
+            (3, 2) => call!(1, 3, 2),
+            (3, _) => call!(1, 3, 1),
+            (_, 2) => call!(1, 1, 2),
+            (_, _) => call!(1, 1, 1),
         }
     } else {
-        match shape {
-            (1, 4, 2) => call!(1, 4, 2),
-            (1, 4, _) => call!(1, 4, 1),
-            (1, 2, 2) => call!(1, 2, 2),
-            (1, 2, _) => call!(1, 2, 1),
-            (1, _, 2) => call!(1, 1, 2),
-            (1, _, _) => call!(1, 1, 1),
-            (_, 2, 2) => call!(2, 2, 2),
-            (_, 2, _) => call!(2, 2, 1),
-            (_, _, 2) => call!(2, 1, 2),
-            (_, _, _) => call!(2, 1, 1),
+        match (height, vectors) {
+            (4, 2) => call!(1, 4, 2),
+            (4, _) => call!(1, 4, 1),
+            (2, 2) => call!(1, 2, 2),
+            (2, _) => call!(1, 2, 1),
+            (_, 2) => call!(1, 1, 2),
+            (_, _) => call!(1, 1, 1),
         }
     }
 }
@@ -499,20 +493,45 @@ fn sum<S: Simd, const C: usize, const M: usize, const V: usize>(
     for (m, x) in x.iter_mut().enumerate() {
         *x = &inputs.data[m * inputs.stride..][..k];
     }
-    if C == 1 || chains == 1 {
+    if chains == 1 || (C == 1 && S::TILE_ROWS == 8) {
         return side_by_side::<S, 1, M, V>(s, panel, &x, k, (0, 1), [start])[0];
     }
-    let [c0, c1] = side_by_side::<S, 2, M, V>(s, panel, &x, k, (0, chains), [start, zero]);
-    let mut first = add_tiles(s, &c0, &c1);
+    let mut first = pair::<S, C, M, V>(s, panel, &x, k, (0, chains), start);
     if chains == 2 {
         return first;
     }
-    if const { S::TILE_ROWS == 6 } {
-        // There are no registers for these too: left to itself, the compiler keeps in memory what the loops add to.
-        core::hint::black_box(&mut first);
+    put_aside::<S, M, V>(&mut first);
+    add_tiles(s, &first, &pair::<S, C, M, V>(s, panel, &x, k, (2, chains), zero))
+}
+
+/// The sums of chain `first`, from `start`, and of the one behind it, added.
+#[inline(always)]
+fn pair<S: Simd, const C: usize, const M: usize, const V: usize>(
+    s: S,
+    panel: &[f32],
+    rows: &[&[f32]; M],
+    k: usize,
+    (first, chains): (usize, usize),
+    start: [[S::F32; V]; M],
+) -> [[S::F32; V]; M] {
+    let zero = [[s.splat(0.0); V]; M];
+    if C == 2 {
+        let [a, b] = side_by_side::<S, 2, M, V>(s, panel, rows, k, (first, chains), [start, zero]);
+        return add_tiles(s, &a, &b);
     }
-    let [c2, c3] = side_by_side::<S, 2, M, V>(s, panel, &x, k, (2, chains), [zero, zero]);
-    add_tiles(s, &first, &add_tiles(s, &c2, &c3))
+    let [mut a] = side_by_side::<S, 1, M, V>(s, panel, rows, k, (first, chains), [start]);
+    put_aside::<S, M, V>(&mut a);
+    let [b] = side_by_side::<S, 1, M, V>(s, panel, rows, k, (first + 1, chains), [zero]);
+    add_tiles(s, &a, &b)
+}
+
+/// Sums that are not needed for a while. With 16 registers there are none for these too: left to itself, the compiler keeps
+/// in memory what the loops add to.
+#[inline(always)]
+fn put_aside<S: Simd, const M: usize, const V: usize>(sums: &mut [[S::F32; V]; M]) {
+    if const { S::TILE_ROWS != 8 } {
+        core::hint::black_box(sums);
+    }
 }
 
 /// The sums of chain `first` and those behind it, `C` of `chains`.

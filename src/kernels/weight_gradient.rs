@@ -106,7 +106,7 @@ mod block {
         pub(crate) fn add_outer_products<S: Simd>(&mut self, s: S, input: &impl Source, d_weight: &mut [f32]) {
             let in_slabs = d_weight.len() / self.columns >= inputs_for_slabs(S::TILE_ROWS);
             for panel in self.panels(s) {
-                if panel.span.width < S::LANES {
+                if panel.span.is_half(s) {
                     self.add_panel(s.half(), input, panel, d_weight);
                 } else if !in_slabs {
                     self.add_panel(s, input, panel, d_weight);
@@ -152,7 +152,7 @@ mod block {
                 let input = &Strided::new(&self.slab[..rows * height], height, rows, 1);
                 let d_weight = &mut d_weight[done * columns..(begin + height) * columns];
                 for panel in self.panels(s) {
-                    if panel.span.width >= S::LANES {
+                    if !panel.span.is_half(s) {
                         let grid = (1, rows);
                         call_tile(s, height, Place { panel, grid, input, begin: 0, d_weight, columns });
                     }
@@ -165,7 +165,7 @@ mod block {
         #[inline(always)]
         pub(crate) fn add_rows<S: Simd>(&self, s: S, d_bias: &mut [f32]) {
             for panel in self.panels(s) {
-                if panel.span.width < S::LANES {
+                if panel.span.is_half(s) {
                     add_rows_of_panel(s.half(), panel, d_bias);
                 } else {
                     add_rows_of_panel(s, panel, d_bias);
