@@ -9,11 +9,12 @@ const MOST_LANES: usize = 16;
 /// Columns that are left over after whole blocks and are moved one number at a time: shuffling a block takes longer.
 const FEW_COLUMNS: usize = 4;
 
-/// `columns[k][sample] = rows[sample][k]` for `LANES` samples and every `k < width`.
+/// `columns[k][first + sample] = rows[sample][k]` for `LANES` samples and every `k < width`.
 pub(crate) struct RowsToColumns<'a> {
     pub(crate) rows: View<'a>,
     pub(crate) width: usize,
     pub(crate) columns: ViewMut<'a>,
+    pub(crate) first: usize,
 }
 
 impl Kernel for RowsToColumns<'_> {
@@ -21,32 +22,38 @@ impl Kernel for RowsToColumns<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { rows, width, columns } = self;
-        let row = |sample: usize| &rows.data[sample * rows.stride..][..width];
+        let Self { rows: View { data, stride: row_stride }, width, columns: ViewMut { data: columns, stride }, first } =
+            self;
+        let mut rows: [&[f32]; MOST_LANES] = [&[]; MOST_LANES];
+        for (sample, row) in rows.iter_mut().enumerate().take(S::LANES) {
+            *row = &data[sample * row_stride..][..width];
+        }
         for begin in blocks(S::LANES, width) {
             let mut block = [s.splat(0.0); MOST_LANES];
-            for (sample, vector) in block.iter_mut().enumerate().take(S::LANES) {
-                *vector = load_some(s, &row(sample)[begin..]);
+            for (vector, row) in block.iter_mut().zip(&rows).take(S::LANES) {
+                *vector = if width < S::LANES { load_some(s, row) } else { s.load(&row[begin..][..S::LANES]) };
             }
             transpose(s, &mut block);
-            for (k, vector) in block.iter().enumerate().take(S::LANES) {
-                if begin + k < width {
-                    s.store(*vector, &mut columns.data[(begin + k) * columns.stride..]);
-                }
+            let mut columns = &mut columns[begin * stride..];
+            for vector in block.iter().take(S::LANES.min(width)) {
+                let (column, behind) = columns.split_at_mut(stride);
+                s.store(*vector, &mut column[first..][..S::LANES]);
+                columns = behind;
             }
         }
         for k in width - single_columns(S::LANES, width)..width {
-            let column = &mut columns.data[k * columns.stride..][..S::LANES];
-            for (sample, x) in column.iter_mut().enumerate() {
-                *x = row(sample)[k];
+            let column = &mut columns[k * stride..][first..][..S::LANES];
+            for (x, row) in column.iter_mut().zip(&rows) {
+                *x = row[k];
             }
         }
     }
 }
 
-/// `rows[sample][n] = columns[n][sample]` for `LANES` samples and every `n < width`.
+/// `rows[sample][n] = columns[n][first + sample]` for `LANES` samples and every `n < width`.
 pub(crate) struct ColumnsToRows<'a> {
     pub(crate) columns: View<'a>,
+    pub(crate) first: usize,
     pub(crate) width: usize,
     pub(crate) rows: ViewMut<'a>,
 }
@@ -56,23 +63,33 @@ impl Kernel for ColumnsToRows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { columns, width, rows } = self;
+        let Self { columns: View { data: columns, stride }, first, width, rows: ViewMut { data, stride: row_stride } } =
+            self;
+        let mut rows: [&mut [f32]; MOST_LANES] = Default::default();
+        for (row, data) in rows.iter_mut().zip(data.chunks_mut(row_stride)).take(S::LANES) {
+            *row = &mut data[..width];
+        }
         for begin in blocks(S::LANES, width) {
             let mut block = [s.splat(0.0); MOST_LANES];
-            for (n, vector) in block.iter_mut().enumerate().take(S::LANES) {
-                if begin + n < width {
-                    *vector = s.load(&columns.data[(begin + n) * columns.stride..]);
-                }
+            let mut columns = &columns[begin * stride..];
+            for vector in block.iter_mut().take(S::LANES.min(width)) {
+                let (column, behind) = columns.split_at(stride);
+                *vector = s.load(&column[first..][..S::LANES]);
+                columns = behind;
             }
             transpose(s, &mut block);
-            for (sample, vector) in block.iter().enumerate().take(S::LANES) {
-                store_some(s, *vector, &mut rows.data[sample * rows.stride..][begin..width]);
+            for (row, vector) in rows.iter_mut().zip(&block).take(S::LANES) {
+                if width < S::LANES {
+                    store_some(s, *vector, row);
+                } else {
+                    s.store(*vector, &mut row[begin..][..S::LANES]);
+                }
             }
         }
         for n in width - single_columns(S::LANES, width)..width {
-            let column = &columns.data[n * columns.stride..][..S::LANES];
-            for (sample, x) in column.iter().enumerate() {
-                rows.data[sample * rows.stride + n] = *x;
+            let column = &columns[n * stride..][first..][..S::LANES];
+            for (row, x) in rows.iter_mut().zip(column) {
+                row[n] = *x;
             }
         }
     }
@@ -136,7 +153,8 @@ mod tests {
             let numbers: Vec<f32> = (0..S::LANES * stride).map(|i| i as f32).collect();
             let rows = View { data: &numbers, stride };
             let mut columns = vec![-1.0; width * column_stride];
-            RowsToColumns { rows, width, columns: ViewMut { data: &mut columns, stride: column_stride } }.run(s);
+            let to = ViewMut { data: &mut columns, stride: column_stride };
+            RowsToColumns { rows, width, columns: to, first: 0 }.run(s);
             for (k, column) in columns.chunks_exact(column_stride).enumerate() {
                 let expected: Vec<f32> = (0..S::LANES).map(|sample| (sample * stride + k) as f32).collect();
                 assert_eq!(column[..S::LANES], expected, "column {k} of {width}, {} lanes", S::LANES);
@@ -144,7 +162,7 @@ mod tests {
             }
             let mut back = vec![-1.0; S::LANES * stride];
             let columns = View { data: &columns, stride: column_stride };
-            ColumnsToRows { columns, width, rows: ViewMut { data: &mut back, stride } }.run(s);
+            ColumnsToRows { columns, first: 0, width, rows: ViewMut { data: &mut back, stride } }.run(s);
             for (given, expected) in back.chunks_exact(stride).zip(numbers.chunks_exact(stride)) {
                 assert_eq!(given[..width], expected[..width], "{width} columns, {} lanes", S::LANES);
                 assert_eq!(given[width..], [-1.0; 3]);
