@@ -67,6 +67,12 @@ impl<'a> Strided<'a> {
         &self.data[row * self.width..][..self.width]
     }
 
+    /// How many numbers follow from a row on.
+    #[inline(always)]
+    pub(super) fn numbers_from(&self, sample: usize, step: usize) -> usize {
+        self.data.len().saturating_sub((sample * self.sample_stride + step * self.step_stride) * self.width)
+    }
+
     /// What follows from a row on, that row first.
     #[inline(always)]
     fn starting_at(&self, sample: usize, step: usize) -> &'a [f32] {
@@ -381,7 +387,8 @@ impl Kernel for Backward<'_> {
         // One row more than there are steps: samples a power of two apart would share the same few sets of the cache.
         let slots = STEPS_PER_BLOCK.min(steps) + 1;
         let block_memory = Block::memory(s, samples * slots, hidden, hidden.max(input.width));
-        let d_sums = samples * slots * hidden;
+        // And what is read behind the last row.
+        let d_sums = samples * slots * hidden + 2 * S::LANES;
         let columns = if in_lanes { samples_in_lanes::backward_memory(s, &inputs) } else { 0 };
         let (block_memory, rest) = self.scratch.get(block_memory + d_sums + columns).split_at_mut(block_memory);
         let (d_sums, columns) = rest.split_at_mut(d_sums);
@@ -423,7 +430,7 @@ impl Kernel for Backward<'_> {
             }
             let d_sum_rows = Strided::new(d_sums, hidden, slots, 1);
             let grid = (samples, end - start);
-            let mut block = Block::pack(s, &d_sum_rows, grid, hidden, block_memory);
+            let mut block = Block::new(s, d_sum_rows, grid, hidden, block_memory);
             block.add_outer_products(s, &input.starting_at_step(start), self.d_weight_ih);
             block.add_outer_products(s, &Previous { initial, output, first: start }, self.d_weight_hh);
             block.add_rows(s, self.d_bias);

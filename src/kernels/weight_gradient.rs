@@ -26,7 +26,7 @@ pub(crate) fn add_row<S: Simd>(s: S, d_output: &[f32], d_bias: &mut [f32]) {
 #[cfg(feature = "alloc")]
 mod block {
     use super::*;
-    use crate::kernels::pack::{Cut, Panel, Span};
+    use crate::kernels::pack::{Cut, Span};
     use crate::kernels::recurrence::Strided;
     use crate::kernels::tile::{View, add_term, next_tile};
     use crate::simd::Kernel;
@@ -50,18 +50,44 @@ mod block {
         fn rows(&self, sample: usize) -> (&[f32], View<'_>);
     }
 
-    /// A block of rows of output gradients, packed into panels.
+    /// A block of rows of output gradients, cut into panels.
     ///
     /// Every sum over the block is taken from zero, sample after sample, step after step, and then added to the gradient:
     /// a long sequence is summed block by block, which keeps the rounding error small.
     pub(crate) struct Block<'a> {
-        /// Each panel row after row.
-        panels: &'a [f32],
+        rows: Rows<'a>,
         /// Room for the inputs of a tile, row after row.
         slab: &'a mut [f32],
         /// Samples, and steps of each.
         grid: (usize, usize),
         columns: usize,
+    }
+
+    /// Where the output gradients are.
+    #[derive(Clone, Copy)]
+    enum Rows<'a> {
+        /// Packed, each panel row after row.
+        Packed(&'a [f32]),
+        /// Where they were. Numbers that follow a row stand where zeros would: no result of them is used.
+        InPlace(Strided<'a>),
+    }
+
+    /// The columns of one panel: a row for every sample and every step.
+    #[derive(Clone, Copy)]
+    struct PanelRows<'a> {
+        data: &'a [f32],
+        /// Numbers from one sample to the next, and from one step to the next.
+        sample_stride: usize,
+        step_stride: usize,
+        span: Span,
+    }
+
+    impl<'a> PanelRows<'a> {
+        /// Those of a sample, the first one at the beginning.
+        #[inline(always)]
+        fn of_sample(&self, sample: usize) -> &'a [f32] {
+            &self.data[sample * self.sample_stride..]
+        }
     }
 
     impl<'a> Block<'a> {
@@ -71,18 +97,22 @@ mod block {
             rows * (cut(S::LANES, columns).padded() + slab)
         }
 
-        /// Packs the output gradients.
+        /// A block of so many samples and steps. Rows of one panel are taken as they are, where `d_output` has as many numbers
+        /// behind the last one as the panel is wider.
         #[inline(always)]
-        pub(crate) fn pack<S: Simd>(
+        pub(crate) fn new<S: Simd>(
             s: S,
-            d_output: &Strided<'_>,
+            d_output: Strided<'a>,
             grid: (usize, usize),
             columns: usize,
             memory: &'a mut [f32],
         ) -> Self {
-            let rows = grid.0 * grid.1;
-            let cut = cut(S::LANES, columns);
+            let (rows, cut) = (grid.0 * grid.1, cut(S::LANES, columns));
             let (memory, slab) = memory.split_at_mut(rows * cut.padded());
+            let last = (grid.0.saturating_sub(1), grid.1.saturating_sub(1));
+            if cut.count() == 1 && d_output.numbers_from(last.0, last.1) >= cut.padded() {
+                return Self { rows: Rows::InPlace(d_output), slab, grid, columns };
+            }
             for panel in 0..cut.count() {
                 let Span { first, width } = cut.span(panel);
                 let mut to = memory[first * rows..][..width * rows].chunks_exact_mut(width);
@@ -92,13 +122,30 @@ mod block {
                     }
                 }
             }
-            Self { panels: memory, slab, grid, columns }
+            Self { rows: Rows::Packed(memory), slab, grid, columns }
         }
 
         #[inline(always)]
-        fn panels<S: Simd>(&self, _: S) -> impl Iterator<Item = Panel<'a>> {
-            let (panels, rows, cut) = (self.panels, self.grid.0 * self.grid.1, cut(S::LANES, self.columns));
-            (0..cut.count()).map(move |panel| Panel::of(panels, rows, cut, panel))
+        fn panels<S: Simd>(&self, _: S) -> impl Iterator<Item = PanelRows<'a>> {
+            let Self { rows, grid: (samples, steps), columns, .. } = *self;
+            let cut = cut(S::LANES, columns);
+            (0..cut.count()).map(move |panel| {
+                let span = cut.span(panel);
+                match rows {
+                    Rows::Packed(data) => PanelRows {
+                        data: &data[span.first * samples * steps..],
+                        sample_stride: steps * span.width,
+                        step_stride: span.width,
+                        span,
+                    },
+                    Rows::InPlace(rows) => PanelRows {
+                        data: rows.data,
+                        sample_stride: rows.sample_stride * rows.width,
+                        step_stride: rows.step_stride * rows.width,
+                        span,
+                    },
+                }
+            })
         }
 
         /// `d_weight[k][n] += sum over the block of input[k] * d_output[n]`, `d_weight` being input-major.
@@ -119,7 +166,7 @@ mod block {
 
         /// The columns of a panel, tile by tile.
         #[inline(always)]
-        fn add_panel<S: Simd, I: Source>(&self, s: S, input: &I, panel: Panel<'_>, d_weight: &mut [f32]) {
+        fn add_panel<S: Simd, I: Source>(&self, s: S, input: &I, panel: PanelRows<'_>, d_weight: &mut [f32]) {
             let Self { grid, columns, .. } = *self;
             let inputs = d_weight.len() / columns;
             let mut done = 0;
@@ -149,11 +196,10 @@ mod block {
                     2 => copy_inputs::<I, 2>(input, grid, begin, slab),
                     _ => copy_inputs::<I, 1>(input, grid, begin, slab),
                 }
-                let input = &Strided::new(&self.slab[..rows * height], height, rows, 1);
+                let input = &Strided::new(&self.slab[..rows * height], height, grid.1, 1);
                 let d_weight = &mut d_weight[done * columns..(begin + height) * columns];
                 for panel in self.panels(s) {
                     if !panel.span.is_half(s) {
-                        let grid = (1, rows);
                         call_tile(s, height, Place { panel, grid, input, begin: 0, d_weight, columns });
                     }
                 }
@@ -166,21 +212,29 @@ mod block {
         pub(crate) fn add_rows<S: Simd>(&self, s: S, d_bias: &mut [f32]) {
             for panel in self.panels(s) {
                 if panel.span.is_half(s) {
-                    add_rows_of_panel(s.half(), panel, d_bias);
+                    add_rows_of_panel(s.half(), panel, self.grid, d_bias);
                 } else {
-                    add_rows_of_panel(s, panel, d_bias);
+                    add_rows_of_panel(s, panel, self.grid, d_bias);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn add_rows_of_panel<S: Simd>(s: S, Panel { data, span: Span { first, width } }: Panel<'_>, d_bias: &mut [f32]) {
-        for (v, to) in d_bias[first..].chunks_mut(S::LANES).take(width / S::LANES).enumerate() {
-            let mut sum = s.splat(0.0);
-            for row in data.chunks_exact(width) {
-                sum = s.add(sum, s.load(&row[v * S::LANES..]));
+    fn add_rows_of_panel<S: Simd>(s: S, panel: PanelRows<'_>, grid: (usize, usize), d_bias: &mut [f32]) {
+        let mut sums = [s.splat(0.0); 2];
+        let vectors = panel.span.width / S::LANES;
+        for sample in 0..grid.0 {
+            let rows = panel.of_sample(sample);
+            for step in 0..grid.1 {
+                let row = &rows[step * panel.step_stride..][..panel.span.width];
+                sums[0] = s.add(sums[0], s.load(row));
+                if vectors == 2 {
+                    sums[1] = s.add(sums[1], s.load(&row[S::LANES..]));
+                }
             }
+        }
+        for (to, sum) in d_bias[panel.span.first..].chunks_mut(S::LANES).zip(sums).take(vectors) {
             store_some(s, s.add(load_some(s, to), sum), to);
         }
     }
@@ -212,7 +266,7 @@ mod block {
 
     /// Which tile of a gradient: inputs from `begin` on, the columns of a panel.
     struct Place<'a, I> {
-        panel: Panel<'a>,
+        panel: PanelRows<'a>,
         grid: (usize, usize),
         input: &'a I,
         begin: usize,
@@ -268,23 +322,28 @@ mod block {
 
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            let Place { panel: Panel { data: panel, span: Span { first, .. } }, grid, input, begin, d_weight, columns } =
-                self.0;
+            let Place { panel, grid, input, begin, d_weight, columns } = self.0;
+            let PanelRows { step_stride, span: Span { first, .. }, .. } = panel;
             for row in d_weight.chunks(columns) {
                 for v in 0..V {
                     s.prefetch(&row[columns.min(first + v * S::LANES)..]);
                 }
             }
             let mut sums = [[s.splat(0.0); V]; M];
-            let mut rows = panel.chunks_exact(V * S::LANES);
+            let width = V * S::LANES;
             for sample in 0..grid.0 {
                 let (first, View { data, stride }) = input.rows(sample);
-                let (mut x, behind) = (&first[begin..], data.get(begin..).unwrap_or_default());
-                for (step, d) in (0..grid.1).zip(&mut rows) {
-                    if let Some(x) = x.first_chunk() {
-                        add_term(s, d, x, &mut sums);
-                    }
-                    x = behind.get(step * stride..).unwrap_or_default();
+                let d_output = &panel.of_sample(sample)[..(grid.1 - 1) * step_stride + width];
+                if let Some(x) = first[begin..].first_chunk() {
+                    add_term(s, &d_output[..width], x, &mut sums);
+                }
+                // Cut as they go, which takes fewer instructions than to find each row by its number.
+                let mut behind = data.get(begin..).unwrap_or_default();
+                let mut d_output = d_output.get(step_stride..).unwrap_or_default();
+                while let (Some(d), Some(x)) = (d_output.get(..width), behind.first_chunk()) {
+                    add_term(s, d, x, &mut sums);
+                    let (Some(next_d), Some(next)) = (d_output.get(step_stride..), behind.get(stride..)) else { break };
+                    (d_output, behind) = (next_d, next);
                 }
             }
             // A copy: otherwise the compiler keeps in memory what the loop adds to, as they are written one after the other.
