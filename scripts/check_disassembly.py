@@ -11,7 +11,7 @@ unless
   3. no function that knows the instruction set stands outside of a trampoline;
   4. the trampolines call nothing but kernels that are functions of their own (`Simd::call`: register tiles,
      transpositions) of their own instruction set (those of AVX-512 also those of AVX2, for half vectors) and functions
-     without lanes: those of `core` (most are panics), memcpy, and the like;
+     without lanes: those of `core` (most are panics), memcpy, and the like, tiles not even memcpy;
   5. from the step of a `Stream` nothing can be reached but trampolines and memory functions: no panic, no allocation, no
      system call.
 
@@ -198,6 +198,8 @@ def main():
             is_kernel = any(CALLED.match(callee) and callee.startswith(f"<elman::simd::{own}") for own in {level, "avx2::Avx2"})
             if not MAY_CALL.match(callee) and not is_kernel and callee != name:
                 problems.append(f"{name}\n    calls {callee}")
+            if re.search(r"::tile::|block::Tile<", name) and callee.startswith("mem"):
+                problems.append(f"{name}\n    moves its numbers through memory: {callee}")
 
     bodies = {name: body for _, name, body in code}
     seen, found = set(), [name for name in bodies if name.endswith("probe::stream_step")]

@@ -412,13 +412,13 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
             }
             let (to, columns) = (rows.output.view(outer, inner), column..columns);
             match rows.finish {
-                // Within the tile, with 16 registers, the compiler would keep the constants of tanh in them, and sums in
-                // memory.
-                Finish::Tanh if const { S::TILE_ROWS == 6 } => {
+                Finish::Tanh => {
                     let sums = bytemuck::must_cast_slice(sums.as_flattened());
-                    s.call(FinishByTanh::<M, V> { sums, to, skip, columns });
+                    let finish = FinishByTanh::<V> { sums, to, skip, columns };
+                    // Within the tile, with 16 registers, the compiler would keep the constants of tanh in them, and sums
+                    // in memory.
+                    if const { S::TILE_ROWS == 6 } { s.call(finish) } else { finish.run(s) }
                 }
-                Finish::Tanh => finish_by_tanh::<S, M, V>(s, &sums, to, skip, columns),
                 Finish::Slope(of) => {
                     let of = of.view(outer, inner);
                     for (m, sums) in sums.iter().enumerate().skip(skip) {
@@ -434,41 +434,27 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
     }
 }
 
-/// tanh of rows of sums, those behind the first `skip`. A loop that is not unrolled: tanh is long.
-#[inline(always)]
-fn finish_by_tanh<S: Simd, const M: usize, const V: usize>(
-    s: S,
-    sums: &[[S::F32; V]; M],
-    to: ViewMut<'_>,
-    skip: usize,
-    columns: Range<usize>,
-) {
-    for (m, sums) in sums.iter().enumerate().skip(skip) {
-        let row = &mut to.data[m * to.stride..][columns.clone()];
-        for (row, sums) in row.chunks_mut(S::LANES).zip(sums) {
-            store::<S, V>(s, tanh(s, *sums), row);
-        }
-    }
-}
-
-/// [`finish_by_tanh`] as a function of its own.
-struct FinishByTanh<'a, const M: usize, const V: usize> {
+/// tanh of the rows of a tile, those behind the first `skip`. A loop that is not unrolled: tanh is long.
+struct FinishByTanh<'a, const V: usize> {
+    /// Vector by vector.
     sums: &'a [f32],
     to: ViewMut<'a>,
     skip: usize,
     columns: Range<usize>,
 }
 
-impl<const M: usize, const V: usize> Kernel for FinishByTanh<'_, M, V> {
+impl<const V: usize> Kernel for FinishByTanh<'_, V> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let mut sums = [[s.splat(0.0); V]; M];
-        for (vector, sums) in sums.as_flattened_mut().iter_mut().zip(self.sums.chunks_exact(S::LANES)) {
-            *vector = s.load(sums);
+        let Self { sums, to, skip, columns } = self;
+        for (m, sums) in sums.chunks_exact(V * S::LANES).enumerate().skip(skip) {
+            let row = &mut to.data[m * to.stride..][columns.clone()];
+            for (row, sums) in row.chunks_mut(S::LANES).zip(sums.chunks_exact(S::LANES)) {
+                store::<S, V>(s, tanh(s, s.load(sums)), row);
+            }
         }
-        finish_by_tanh::<S, M, V>(s, &sums, self.to, self.skip, self.columns);
     }
 }
 
