@@ -11,7 +11,7 @@
 //!
 //! Output neurons sit in lanes, so the order does not depend on the number of lanes. Several chains exist because one
 //! alone would leave a core waiting for the latency of its multiply-add unit where few neurons are computed at a time
-//! (one sample, one step); with many samples in flight the chains are followed two at a time.
+//! (one sample, one step); with many samples in flight two at a time or one after the other do as well.
 #![forbid(unsafe_code)]
 
 pub(crate) mod adam;
