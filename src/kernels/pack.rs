@@ -129,15 +129,6 @@ pub(crate) struct Panel<'a> {
     pub(crate) span: Span,
 }
 
-impl<'a> Panel<'a> {
-    /// A panel, counted from the left, of all of them one behind the other, `rows` rows each.
-    #[inline(always)]
-    pub(crate) fn of(data: &'a [f32], rows: usize, cut: Cut, panel: usize) -> Self {
-        let span = cut.span(panel);
-        Panel { data: &data[span.first * rows..][..span.width * rows], span }
-    }
-}
-
 impl Panels {
     /// Packs `matrix`, rows of `columns` numbers, for vectors of `lanes`.
     pub(crate) fn pack(&mut self, lanes: usize, matrix: &[f32], columns: usize) {
@@ -196,6 +187,7 @@ impl Panels {
     #[inline(always)]
     pub(crate) fn panel(&self, panel: usize) -> Panel<'_> {
         let Self { data, rows, cut } = self;
-        Panel::of(data.as_slice(rows * cut.padded()), *rows, *cut, panel)
+        let span = cut.span(panel);
+        Panel { data: &data.as_slice(rows * cut.padded())[span.first * rows..][..span.width * rows], span }
     }
 }

@@ -67,12 +67,6 @@ impl<'a> Strided<'a> {
         &self.data[row * self.width..][..self.width]
     }
 
-    /// How many numbers follow from a row on.
-    #[inline(always)]
-    pub(super) fn numbers_from(&self, sample: usize, step: usize) -> usize {
-        self.data.len().saturating_sub((sample * self.sample_stride + step * self.step_stride) * self.width)
-    }
-
     /// What follows from a row on, that row first.
     #[inline(always)]
     fn starting_at(&self, sample: usize, step: usize) -> &'a [f32] {
@@ -386,8 +380,10 @@ impl Kernel for Backward<'_> {
         let in_lanes = samples.is_multiple_of(S::LANES) && samples_in_lanes::pay_back(S::LANES, hidden);
         // One row more than there are steps: samples a power of two apart would share the same few sets of the cache.
         let slots = STEPS_PER_BLOCK.min(steps) + 1;
-        let block_memory = Block::memory(s, samples * slots, hidden, hidden.max(input.width));
-        // And what is read behind the last row.
+        let in_place = Block::is_one_panel(s, hidden);
+        let packed_columns = if in_place { 0 } else { hidden };
+        let block_memory = Block::memory(s, samples * slots, packed_columns, hidden.max(input.width));
+        // In place, two vectors are read from the last row on.
         let d_sums = samples * slots * hidden + 2 * S::LANES;
         let columns = if in_lanes { samples_in_lanes::backward_memory(s, &inputs) } else { 0 };
         let (block_memory, rest) = self.scratch.get(block_memory + d_sums + columns).split_at_mut(block_memory);
@@ -430,7 +426,11 @@ impl Kernel for Backward<'_> {
             }
             let d_sum_rows = Strided::new(d_sums, hidden, slots, 1);
             let grid = (samples, end - start);
-            let mut block = Block::new(s, d_sum_rows, grid, hidden, block_memory);
+            let mut block = if in_place {
+                Block::in_place(d_sum_rows, grid, hidden, block_memory)
+            } else {
+                Block::pack(s, &d_sum_rows, grid, hidden, block_memory)
+            };
             block.add_outer_products(s, &input.starting_at_step(start), self.d_weight_ih);
             block.add_outer_products(s, &Previous { initial, output, first: start }, self.d_weight_hh);
             block.add_rows(s, self.d_bias);

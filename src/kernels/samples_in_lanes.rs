@@ -188,6 +188,6 @@ fn rows_to_columns<S: Simd>(s: S, rows: View<'_>, width: usize, columns: &mut [f
 fn columns_to_rows<S: Simd>(s: S, columns: &[f32], samples: usize, width: usize, rows: &mut [f32], stride: usize) {
     for first in (0..samples).step_by(S::LANES) {
         let rows = ViewMut { data: &mut rows[first * stride..], stride };
-        s.call(ColumnsToRows { columns: View { data: columns, stride: samples }, first, width, rows });
+        s.call(ColumnsToRows { columns: View { data: columns, stride: samples }, width, rows, first });
     }
 }

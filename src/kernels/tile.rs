@@ -1,5 +1,5 @@
 //! The register tile of the throughput path: `M` samples by `V` vectors of outputs, in `C` chains side by side (8 x 2 x 1,
-//! 8 x 1 x 2 or 4 x 2 x 2 with 32 registers, 6 x 2 x 1 with 16), or fewer samples where some are left over.
+//! 8 x 1 x 2 or 4 x 2 x 2 with 32 registers, 6 x 2 x 1 or 4 x 2 x 1 with 16), or fewer samples where some are left over.
 //!
 //! Each step of the inner loop loads one row of the panel (`V` vectors) for each chain and broadcasts one number of each
 //! of the `M` samples:
@@ -11,10 +11,10 @@
 //!      ...
 //! ```
 //!
-//! `C * (M + V)` loads feed `C * M * V` multiply-adds. With 32 registers the sums are in them from the first load to what
-//! finishes them (tanh and the like): on CPUs that store half a vector in a cycle, each way through memory costs as much as
-//! two multiply-adds. With 16, a sum takes its chains one after the other and keeps in memory what is done: two side by side
-//! would leave room for half as many samples, and twice as many tiles would begin and end.
+//! `C * (M + V)` loads feed `C * M * V` multiply-adds. With 32 registers a sum has all its
+//! chains in them: on CPUs that store half a vector in a cycle, each way through memory costs as much as two multiply-adds.
+//! With 16, it takes its chains one after the other and keeps in memory what is done: two side by side would leave room for
+//! half as many samples, and twice as many tiles would begin and end.
 //!
 //! A tile of each shape is a function of its own, compiled once for every instruction set and called from everywhere, so
 //! that code grows with the shapes and not with the sizes of layers or the kinds of products.
@@ -565,7 +565,7 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
 ) {
     let width = V * S::LANES;
     let mut sums = *tile;
-    // One chain takes four terms at a time, which saves instructions. With two, or with 16 registers, the compiler would load
+    // One chain takes four terms at a time, which saves instructions. With two, or with six rows, the compiler would load
     // the inputs of all four first, find no registers for them and keep them in memory.
     const UNROLLED: usize = 4;
     let unrolled = if C == 1 && S::TILE_ROWS != 6 { len / UNROLLED } else { 0 };

@@ -53,9 +53,9 @@ impl Kernel for RowsToColumns<'_> {
 /// `rows[sample][n] = columns[n][first + sample]` for `LANES` samples and every `n < width`.
 pub(crate) struct ColumnsToRows<'a> {
     pub(crate) columns: View<'a>,
-    pub(crate) first: usize,
     pub(crate) width: usize,
     pub(crate) rows: ViewMut<'a>,
+    pub(crate) first: usize,
 }
 
 impl Kernel for ColumnsToRows<'_> {
@@ -149,20 +149,21 @@ mod tests {
 
         fn run<S: Simd>(self, s: S) {
             let width = self.0;
-            let (stride, column_stride) = (width + 3, S::LANES + 1);
+            // One number before the samples of a column, and one behind them.
+            let (stride, column_stride, first) = (width + 3, S::LANES + 2, 1);
             let numbers: Vec<f32> = (0..S::LANES * stride).map(|i| i as f32).collect();
             let rows = View { data: &numbers, stride };
             let mut columns = vec![-1.0; width * column_stride];
             let to = ViewMut { data: &mut columns, stride: column_stride };
-            RowsToColumns { rows, width, columns: to, first: 0 }.run(s);
+            RowsToColumns { rows, width, columns: to, first }.run(s);
             for (k, column) in columns.chunks_exact(column_stride).enumerate() {
                 let expected: Vec<f32> = (0..S::LANES).map(|sample| (sample * stride + k) as f32).collect();
-                assert_eq!(column[..S::LANES], expected, "column {k} of {width}, {} lanes", S::LANES);
-                assert_eq!(column[S::LANES], -1.0);
+                assert_eq!(column[first..][..S::LANES], expected, "column {k} of {width}, {} lanes", S::LANES);
+                assert_eq!([column[0], column[S::LANES + 1]], [-1.0; 2]);
             }
             let mut back = vec![-1.0; S::LANES * stride];
             let columns = View { data: &columns, stride: column_stride };
-            ColumnsToRows { columns, first: 0, width, rows: ViewMut { data: &mut back, stride } }.run(s);
+            ColumnsToRows { columns, width, rows: ViewMut { data: &mut back, stride }, first }.run(s);
             for (given, expected) in back.chunks_exact(stride).zip(numbers.chunks_exact(stride)) {
                 assert_eq!(given[..width], expected[..width], "{width} columns, {} lanes", S::LANES);
                 assert_eq!(given[width..], [-1.0; 3]);

@@ -55,7 +55,7 @@ mod block {
     /// Every sum over the block is taken from zero, sample after sample, step after step, and then added to the gradient:
     /// a long sequence is summed block by block, which keeps the rounding error small.
     pub(crate) struct Block<'a> {
-        rows: Rows<'a>,
+        d_output: Gradients<'a>,
         /// Room for the inputs of a tile, row after row.
         slab: &'a mut [f32],
         /// Samples, and steps of each.
@@ -65,7 +65,7 @@ mod block {
 
     /// Where the output gradients are.
     #[derive(Clone, Copy)]
-    enum Rows<'a> {
+    enum Gradients<'a> {
         /// Packed, each panel row after row.
         Packed(&'a [f32]),
         /// Where they were. Numbers that follow a row stand where zeros would: no result of them is used.
@@ -91,28 +91,41 @@ mod block {
     }
 
     impl<'a> Block<'a> {
-        /// The memory of a block of `rows` rows of `columns` numbers, for products with at most so many inputs, in numbers.
-        pub(crate) fn memory<S: Simd>(_: S, rows: usize, columns: usize, inputs: usize) -> usize {
-            let slab = if inputs < inputs_for_slabs(S::TILE_ROWS) { 0 } else { S::TILE_ROWS };
-            rows * (cut(S::LANES, columns).padded() + slab)
+        /// Whether so many columns make one panel.
+        pub(crate) fn is_one_panel<S: Simd>(_: S, columns: usize) -> bool {
+            cut(S::LANES, columns).count() == 1
         }
 
-        /// A block of so many samples and steps. Rows of one panel are taken as they are, where `d_output` has as many numbers
-        /// behind the last one as the panel is wider.
+        /// The memory of a block of `rows` rows, of which `packed_columns` are packed, for products with at most so many inputs,
+        /// in numbers.
+        pub(crate) fn memory<S: Simd>(_: S, rows: usize, packed_columns: usize, inputs: usize) -> usize {
+            let slab = if inputs < inputs_for_slabs(S::TILE_ROWS) { 0 } else { S::TILE_ROWS };
+            rows * (cut(S::LANES, packed_columns).padded() + slab)
+        }
+
+        /// A block of so many samples and steps whose rows are read where they are. They make one panel, and from the last
+        /// row on there are at least two vectors of numbers.
         #[inline(always)]
-        pub(crate) fn new<S: Simd>(
-            s: S,
+        pub(crate) fn in_place(
             d_output: Strided<'a>,
+            grid: (usize, usize),
+            columns: usize,
+            memory: &'a mut [f32],
+        ) -> Self {
+            Self { d_output: Gradients::InPlace(d_output), slab: memory, grid, columns }
+        }
+
+        /// A block of so many samples and steps, packed.
+        #[inline(always)]
+        pub(crate) fn pack<S: Simd>(
+            s: S,
+            d_output: &Strided<'_>,
             grid: (usize, usize),
             columns: usize,
             memory: &'a mut [f32],
         ) -> Self {
             let (rows, cut) = (grid.0 * grid.1, cut(S::LANES, columns));
             let (memory, slab) = memory.split_at_mut(rows * cut.padded());
-            let last = (grid.0.saturating_sub(1), grid.1.saturating_sub(1));
-            if cut.count() == 1 && d_output.numbers_from(last.0, last.1) >= cut.padded() {
-                return Self { rows: Rows::InPlace(d_output), slab, grid, columns };
-            }
             for panel in 0..cut.count() {
                 let Span { first, width } = cut.span(panel);
                 let mut to = memory[first * rows..][..width * rows].chunks_exact_mut(width);
@@ -122,23 +135,23 @@ mod block {
                     }
                 }
             }
-            Self { rows: Rows::Packed(memory), slab, grid, columns }
+            Self { d_output: Gradients::Packed(memory), slab, grid, columns }
         }
 
         #[inline(always)]
         fn panels<S: Simd>(&self, _: S) -> impl Iterator<Item = PanelRows<'a>> {
-            let Self { rows, grid: (samples, steps), columns, .. } = *self;
+            let Self { d_output, grid: (samples, steps), columns, .. } = *self;
             let cut = cut(S::LANES, columns);
             (0..cut.count()).map(move |panel| {
                 let span = cut.span(panel);
-                match rows {
-                    Rows::Packed(data) => PanelRows {
+                match d_output {
+                    Gradients::Packed(data) => PanelRows {
                         data: &data[span.first * samples * steps..],
                         sample_stride: steps * span.width,
                         step_stride: span.width,
                         span,
                     },
-                    Rows::InPlace(rows) => PanelRows {
+                    Gradients::InPlace(rows) => PanelRows {
                         data: rows.data,
                         sample_stride: rows.sample_stride * rows.width,
                         step_stride: rows.step_stride * rows.width,

@@ -406,7 +406,7 @@ mod over_sequences {
             for (start, end) in blocks_from_the_end(self.steps) {
                 let grid = (self.samples, end - start);
                 let (x, d_y) = (self.input.starting_at_step(start), self.d_output.starting_at_step(start));
-                let mut block = Block::new(s, d_y, grid, columns, memory);
+                let mut block = Block::pack(s, &d_y, grid, columns, memory);
                 block.add_outer_products(s, &x, self.d_weight);
                 block.add_rows(s, self.d_bias);
             }

@@ -165,5 +165,5 @@ pub fn batch_first<const N: usize>(rows: Sequences<'_, [f32; N]>) -> &[f32] {
 for_sizes!(stacks:
     in_1_hid_1_layers_3(1, 1, 3), in_2_hid_3_layers_1(2, 3, 1), in_3_hid_5_layers_2(3, 5, 2),
     in_10_hid_8_layers_2(10, 8, 2), in_7_hid_16_layers_3(7, 16, 3), in_17_hid_33_layers_2(17, 33, 2),
-    in_33_hid_17_layers_3(33, 17, 3), in_5_hid_40_layers_1(5, 40, 1),
+    in_33_hid_17_layers_3(33, 17, 3), in_5_hid_40_layers_1(5, 40, 1), in_530_hid_12_layers_1(530, 12, 1),
 );
