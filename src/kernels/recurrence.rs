@@ -6,7 +6,7 @@ use super::matvec::{self, Tanh, Weights};
 use super::pack::{Panels, Scratch};
 use super::samples_in_lanes;
 use super::tile::{self, Ahead, Finish, Input, Output, Rows, Table, View};
-use super::weight_gradient::{Block, Source};
+use super::weight_gradient::{Block, COLUMNS_IN_PLACE, Source};
 use crate::Level;
 use crate::simd::{Kernel, Simd, load_some, store_some};
 use core::ops::Range;
@@ -380,10 +380,10 @@ impl Kernel for Backward<'_> {
         let in_lanes = samples.is_multiple_of(S::LANES) && samples_in_lanes::pay_back(S::LANES, hidden);
         // One row more than there are steps: samples a power of two apart would share the same few sets of the cache.
         let slots = STEPS_PER_BLOCK.min(steps) + 1;
-        let in_place = Block::is_one_panel(s, hidden);
+        let in_place = hidden <= COLUMNS_IN_PLACE;
         let packed_columns = if in_place { 0 } else { hidden };
         let block_memory = Block::memory(s, samples * slots, packed_columns, hidden.max(input.width));
-        // In place, two vectors are read from the last row on.
+        // In place, up to two vectors are read behind the last row.
         let d_sums = samples * slots * hidden + 2 * S::LANES;
         let columns = if in_lanes { samples_in_lanes::backward_memory(s, &inputs) } else { 0 };
         let (block_memory, rest) = self.scratch.get(block_memory + d_sums + columns).split_at_mut(block_memory);

@@ -2,7 +2,7 @@
 
 use crate::simd::{Simd, load_some, store_some};
 #[cfg(feature = "alloc")]
-pub(crate) use block::{Block, Source};
+pub(crate) use block::{Block, COLUMNS_IN_PLACE, Source};
 
 /// `d_weight[k][n] += input[k] * d_output[n]`, `d_weight` being input-major: a single row.
 #[inline(always)]
@@ -37,6 +37,9 @@ mod block {
     const fn inputs_for_slabs(tile_rows: usize) -> usize {
         if tile_rows == 6 { 256 } else { 512 }
     }
+
+    /// Columns up to which the rows of a block are so near that panels need not be packed: 256 rows of 32 numbers take 32 KB.
+    pub(crate) const COLUMNS_IN_PLACE: usize = 32;
 
     /// A tile of two vectors writes what there is of the second.
     #[inline(always)]
@@ -91,11 +94,6 @@ mod block {
     }
 
     impl<'a> Block<'a> {
-        /// Whether so many columns make one panel.
-        pub(crate) fn is_one_panel<S: Simd>(_: S, columns: usize) -> bool {
-            cut(S::LANES, columns).count() == 1
-        }
-
         /// The memory of a block of `rows` rows, of which `packed_columns` are packed, for products with at most so many inputs,
         /// in numbers.
         pub(crate) fn memory<S: Simd>(_: S, rows: usize, packed_columns: usize, inputs: usize) -> usize {
@@ -103,8 +101,8 @@ mod block {
             rows * (cut(S::LANES, packed_columns).padded() + slab)
         }
 
-        /// A block of so many samples and steps whose rows are read where they are. They make one panel, and from the last
-        /// row on there are at least two vectors of numbers.
+        /// A block of so many samples and steps whose rows are read where they are. Behind the last one there are two vectors
+        /// of numbers.
         #[inline(always)]
         pub(crate) fn in_place(
             d_output: Strided<'a>,
@@ -152,7 +150,7 @@ mod block {
                         span,
                     },
                     Gradients::InPlace(rows) => PanelRows {
-                        data: rows.data,
+                        data: &rows.data[span.first..],
                         sample_stride: rows.sample_stride * rows.width,
                         step_stride: rows.step_stride * rows.width,
                         span,
