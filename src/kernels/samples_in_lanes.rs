@@ -15,12 +15,13 @@ use core::ops::Range;
 /// empty, up to sizes at which that does not count.
 pub(crate) const fn pay(lanes: usize, hidden: usize) -> bool {
     let padded = hidden.next_multiple_of(lanes);
-    if lanes == 16 { 7 * hidden < 6 * padded } else { hidden < padded && hidden < 128 }
+    if lanes == 16 { 7 * hidden < 6 * padded } else { hidden < padded && hidden < 64 }
 }
 
-/// The same for the way back, where more is turned into columns: a single vector of neurons is faster as it is.
+/// The same for the way back, where more is turned into columns: a single vector of neurons is faster as it is, and sizes
+/// count sooner.
 pub(super) const fn pay_back(lanes: usize, hidden: usize) -> bool {
-    hidden > lanes && pay(lanes, hidden)
+    hidden > lanes && pay(lanes, hidden) && (lanes == 16 || hidden < 40)
 }
 
 /// [`Forward`] over samples of one whole vector or two.
