@@ -11,10 +11,10 @@
 //!      ...
 //! ```
 //!
-//! `C * (M + V)` loads feed `C * M * V` multiply-adds. With 32 registers a sum has all its
-//! chains in them: on CPUs that store half a vector in a cycle, each way through memory costs as much as two multiply-adds.
-//! With 16, it takes its chains one after the other and keeps in memory what is done: two side by side would leave room for
-//! half as many samples, and twice as many tiles would begin and end.
+//! `C * (M + V)` loads feed `C * M * V` multiply-adds. With 32 registers two chains of a sum go side by side and stay in
+//! them: on CPUs that store half a vector in a cycle, each way through memory costs as much as two multiply-adds. With 16,
+//! one chain follows the other, and what is done waits in memory: two side by side would leave room for half as many
+//! samples, and twice as many tiles would begin and end.
 //!
 //! A tile of each shape is a function of its own, compiled once for every instruction set and called from everywhere, so
 //! that code grows with the shapes and not with the sizes of layers or the kinds of products.
@@ -479,6 +479,7 @@ fn sum<S: Simd, const C: usize, const M: usize, const V: usize>(
     for (m, x) in x.iter_mut().enumerate() {
         *x = &inputs.data[m * inputs.stride..][..k];
     }
+    // With 32 registers, sums of several chains have tiles of their own: there is nothing else to compile for one chain.
     if chains == 1 || (C == 1 && S::TILE_ROWS == 8) {
         return side_by_side::<S, 1, M, V>(s, panel, &x, k, (0, 1), [start])[0];
     }

@@ -94,8 +94,8 @@ mod block {
     }
 
     impl<'a> Block<'a> {
-        /// The memory of a block of `rows` rows, of which `packed_columns` are packed, for products with at most so many inputs,
-        /// in numbers.
+        /// The memory of a block of `rows` rows, in numbers: for the columns that are packed, none of rows in place, and for
+        /// products with at most so many inputs.
         pub(crate) fn memory<S: Simd>(_: S, rows: usize, packed_columns: usize, inputs: usize) -> usize {
             let slab = if inputs < inputs_for_slabs(S::TILE_ROWS) { 0 } else { S::TILE_ROWS };
             rows * (cut(S::LANES, packed_columns).padded() + slab)
