@@ -1,6 +1,6 @@
 //! The matrix-vector product of the latency path: one sample, sizes known at compile time.
 
-use super::{chain_start, chains};
+use super::{behind, behind_mut, chain_start, chains, zeros};
 use crate::simd::{Simd, load, load_some};
 
 /// What happens to a sum before it is stored.
@@ -44,10 +44,10 @@ impl<const N: usize> Sum<N> for [f32; N] {
 
     #[inline(always)]
     fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
-        let mut vectors = [s.splat(0.0); P];
-        for (p, vector) in vectors.iter_mut().enumerate() {
-            *vector = load::<S, PARTIAL>(s, &self[first + p * S::LANES..]);
-        }
+        let mut vectors = zeros::<S, P>();
+        unrolled!(p < P, {
+            vectors[p] = load::<S, PARTIAL>(s, behind(self, first + p * S::LANES));
+        });
         vectors
     }
 }
@@ -70,9 +70,10 @@ impl<const N: usize> Sum<N> for Biases<'_, N> {
     #[inline(always)]
     fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
         let mut sums = self.0.panel::<S, P, PARTIAL>(s, first);
-        for (sum, bias) in sums.iter_mut().zip(self.1.panel::<S, P, PARTIAL>(s, first)) {
-            *sum = s.add(*sum, bias);
-        }
+        let biases = self.1.panel::<S, P, PARTIAL>(s, first);
+        unrolled!(p < P, {
+            sums[p] = s.add(sums[p], biases[p]);
+        });
         sums
     }
 }
@@ -258,18 +259,18 @@ fn finish_panel<S: Simd, F: Finish, const P: usize, const PARTIAL: bool, const N
     finish: F,
     out: &mut [f32; N],
 ) {
-    for (p, sum) in sums.into_iter().enumerate() {
-        let result = finish.finish(s, sum);
+    unrolled!(p < P, {
+        let result = finish.finish(s, sums[p]);
         if PARTIAL {
             // By way of whole vectors: a masked store costs as much as a dozen plain ones on some CPUs with AVX2.
             let mut lanes = [0.0; 16];
             s.store(result, &mut lanes);
-            let to = &mut out[first..];
+            let to = behind_mut(out, first);
             to.copy_from_slice(&lanes[..to.len()]);
         } else {
-            s.store(result, &mut out[first + p * S::LANES..]);
+            s.store(result, behind_mut(out, first + p * S::LANES));
         }
-    }
+    });
 }
 
 /// `start` and the products of `P` vectors of outputs, in `C` chains that are then added pairwise.
@@ -289,9 +290,9 @@ fn chains_of<
     start: [S::F32; P],
     first: usize,
 ) -> [S::F32; P] {
-    let mut sums = [[s.splat(0.0); P]; C];
+    let mut sums: [[S::F32; P]; C] = bytemuck::Zeroable::zeroed();
     sums[0] = start;
-    let numbers = x.numbers();
+    let (weight, numbers) = (weight.as_flattened(), x.numbers());
     // A core forwards several reads from a store that is still on its way at one speed or at another, as it happens (Zen 4:
     // 17 or 23 ns for each of very many steps of 4 neurons). So a state that is one vector is read by fours.
     let in_registers = const { X::JUST_WRITTEN && P == 1 && K.is_multiple_of(4) && K <= S::LANES && S::LANES >= 8 };
@@ -300,55 +301,56 @@ fn chains_of<
     // If the compiler knew the indices, it would read every number by itself after all.
     static INDICES: [i32; 4] = [0, 1, 2, 3];
     let indices = if in_registers || long { core::hint::black_box(&INDICES) } else { &INDICES };
-    let mut fours = [s.splat(0.0); 4];
+    let mut fours = zeros::<S, 4>();
     if in_registers {
-        for (four, numbers) in fours.iter_mut().zip(numbers.chunks(4)) {
-            *four = s.load_four(numbers);
-        }
+        unrolled!(four of 0 1 2 3, {
+            if 4 * four < K {
+                fours[four] = s.load_four(behind(numbers, 4 * four));
+            }
+        });
     }
-    let input = |k: usize| {
-        if in_registers { s.one_of_four(fours[k / 4], indices[k % 4]) } else { s.splat(numbers[k]) }
-    };
     // A loop over more than one vector must stay a loop: unrolled whole, the compiler computes one vector after the other
     // and keeps every broadcast input in memory in between. It cannot unroll what it cannot count.
     let uncounted = |count: usize| core::hint::black_box(count).min(count);
     let blocks = if long { uncounted(K / C / 4) } else { 0 };
     for block in 0..blocks {
-        let mut fours = [s.splat(0.0); C];
-        for (c, four) in fours.iter_mut().enumerate() {
-            *four = s.load_four(&numbers[chain_start(c, C, K) + 4 * block..]);
-        }
-        for (j, index) in indices.iter().enumerate() {
-            for (c, (sums, four)) in sums.iter_mut().zip(fours).enumerate() {
+        let mut fours = zeros::<S, C>();
+        unrolled!(c < C, {
+            fours[c] = s.load_four(behind(numbers, chain_start(c, C, K) + 4 * block));
+        });
+        unrolled!(j of 0 1 2 3, {
+            unrolled!(c < C, {
                 let k = chain_start(c, C, K) + 4 * block + j;
-                add_term::<S, P, PARTIAL, N>(s, weight.as_flattened(), k, s.one_of_four(four, *index), first, sums);
-            }
-        }
+                add_term::<S, P, PARTIAL, N>(s, weight, k, s.one_of_four(fours[c], indices[j]), first, &mut sums[c]);
+            });
+        });
     }
     let done = if long { K / C / 4 * 4 } else { 0 };
     let terms = if P > 1 && !long { uncounted(K / C) } else { K / C };
     for i in done..terms {
-        for (c, sums) in sums.iter_mut().enumerate() {
+        unrolled!(c < C, {
             let k = chain_start(c, C, K) + i;
-            add_term::<S, P, PARTIAL, N>(s, weight.as_flattened(), k, input(k), first, sums);
-        }
+            let x = if in_registers { s.one_of_four(fours[k / 4], indices[k % 4]) } else { s.splat(numbers[k]) };
+            add_term::<S, P, PARTIAL, N>(s, weight, k, x, first, &mut sums[c]);
+        });
     }
     // Chains differ in length by one at most.
-    for (c, sums) in sums.iter_mut().enumerate() {
+    unrolled!(c < C, {
         let k = chain_start(c, C, K) + K / C;
         if k < chain_start(c + 1, C, K) {
-            add_term::<S, P, PARTIAL, N>(s, weight.as_flattened(), k, input(k), first, sums);
+            let x = if in_registers { s.one_of_four(fours[k / 4], indices[k % 4]) } else { s.splat(numbers[k]) };
+            add_term::<S, P, PARTIAL, N>(s, weight, k, x, first, &mut sums[c]);
         }
-    }
+    });
     let mut total = sums[0];
-    for (p, total) in total.iter_mut().enumerate() {
+    unrolled!(p < P, {
         if C > 1 {
-            *total = s.add(*total, sums[1][p]);
+            total[p] = s.add(total[p], sums[1][p]);
         }
         if C > 2 {
-            *total = s.add(*total, s.add(sums[2][p], sums[3][p]));
+            total[p] = s.add(total[p], s.add(sums[2][p], sums[3][p]));
         }
-    }
+    });
     total
 }
 
@@ -363,11 +365,11 @@ fn add_term<S: Simd, const P: usize, const PARTIAL: bool, const N: usize>(
     first: usize,
     sums: &mut [S::F32; P],
 ) {
-    for (p, sum) in sums.iter_mut().enumerate() {
-        let row = &weight[k * N + first + p * S::LANES..];
+    unrolled!(p < P, {
+        let row = behind(weight, k * N + first + p * S::LANES);
         let w = if PARTIAL { load_some(s, row) } else { s.load(row) };
-        *sum = s.mul_add(x, w, *sum);
-    }
+        sums[p] = s.mul_add(x, w, sums[p]);
+    });
 }
 
 /// `out[k] = sum over n of weight[k][n] * d[n]`, the product with the transpose, in the canonical order.

@@ -14,6 +14,32 @@
 //! (one sample, one step); with many samples in flight two at a time or one after the other do as well.
 #![forbid(unsafe_code)]
 
+use crate::simd::Simd;
+
+/// A block again and again, for every index below a constant of at most 8, or for the given ones: no loop, whatever the
+/// compiler optimizes for.
+///
+/// Sums stay in registers only where the indices of their arrays are constants. With `opt-level = "s"` or `"z"`, which
+/// programs for small devices are compiled with, a compiler unrolls no loop.
+macro_rules! unrolled {
+    ($i:ident < $n:expr, $body:block) => {
+        const { assert!($n <= 8) };
+        unrolled!(@ 0 1 2 3 4 5 6 7, $i, $n, $body);
+    };
+    ($i:ident of $($index:literal)*, $body:block) => {
+        $({
+            let $i = $index;
+            $body
+        })*
+    };
+    (@ $($index:literal)*, $i:ident, $n:expr, $body:block) => {
+        $(if const { $index < $n } {
+            let $i = $index;
+            $body
+        })*
+    };
+}
+
 pub(crate) mod adam;
 #[cfg(all(test, feature = "std"))]
 mod exhaustive;
@@ -32,6 +58,25 @@ pub(crate) mod tile;
 #[cfg(feature = "alloc")]
 mod transpose;
 pub(crate) mod weight_gradient;
+
+/// `P` vectors of zeros. No `[zero; P]`, which is a loop for a vector.
+#[inline(always)]
+fn zeros<S: Simd, const P: usize>() -> [S::F32; P] {
+    bytemuck::Zeroable::zeroed()
+}
+
+/// `numbers[first..]`, which is a call with `opt-level = "z"`.
+#[inline(always)]
+fn behind(numbers: &[f32], first: usize) -> &[f32] {
+    &numbers[first..numbers.len()]
+}
+
+/// The same, to be written.
+#[inline(always)]
+fn behind_mut(numbers: &mut [f32], first: usize) -> &mut [f32] {
+    let end = numbers.len();
+    &mut numbers[first..end]
+}
 
 /// How many chains the sum over `k` terms for each of `n` outputs is cut into: 1, 2 or 4.
 ///

@@ -85,8 +85,8 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn load(self, from: &[f32]) -> __m256 {
-        let from = &from[..Self::LANES];
-        // SAFETY: the slice above has 8 readable elements; the load needs no alignment.
+        assert!(from.len() >= Self::LANES);
+        // SAFETY: the slice has 8 readable elements, as asserted; the load needs no alignment.
         unsafe { _mm256_loadu_ps(from.as_ptr()) }
     }
     #[inline(always)]
@@ -100,8 +100,8 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn store(self, v: __m256, to: &mut [f32]) {
-        let to = &mut to[..Self::LANES];
-        // SAFETY: the slice above has 8 writable elements; the store needs no alignment.
+        assert!(to.len() >= Self::LANES);
+        // SAFETY: the slice has 8 writable elements, as asserted; the store needs no alignment.
         unsafe { _mm256_storeu_ps(to.as_mut_ptr(), v) }
     }
     #[inline(always)]
@@ -172,8 +172,8 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn load_four(self, from: &[f32]) -> __m256 {
-        let from = &from[..4];
-        // SAFETY: the slice above has 4 readable elements; the load needs no alignment.
+        assert!(from.len() >= 4);
+        // SAFETY: the slice has 4 readable elements, as asserted; the load needs no alignment.
         unsafe { _mm256_set_m128(_mm_loadu_ps(from.as_ptr()), _mm_loadu_ps(from.as_ptr())) }
     }
     #[inline(always)]

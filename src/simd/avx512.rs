@@ -88,8 +88,8 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn load(self, from: &[f32]) -> __m512 {
-        let from = &from[..Self::LANES];
-        // SAFETY: the slice above has 16 readable elements; the load needs no alignment.
+        assert!(from.len() >= Self::LANES);
+        // SAFETY: the slice has 16 readable elements, as asserted; the load needs no alignment.
         unsafe { _mm512_loadu_ps(from.as_ptr()) }
     }
     #[inline(always)]
@@ -99,8 +99,8 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn store(self, v: __m512, to: &mut [f32]) {
-        let to = &mut to[..Self::LANES];
-        // SAFETY: the slice above has 16 writable elements; the store needs no alignment.
+        assert!(to.len() >= Self::LANES);
+        // SAFETY: the slice has 16 writable elements, as asserted; the store needs no alignment.
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), v) }
     }
     #[inline(always)]
@@ -178,8 +178,8 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn load_four(self, from: &[f32]) -> __m512 {
-        let from = &from[..4];
-        // SAFETY: the slice above has 4 readable elements; the load needs no alignment.
+        assert!(from.len() >= 4);
+        // SAFETY: the slice has 4 readable elements, as asserted; the load needs no alignment.
         unsafe { _mm512_broadcast_f32x4(_mm_loadu_ps(from.as_ptr())) }
     }
     #[inline(always)]

@@ -30,7 +30,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// these lanes themselves.
     type Half: Simd;
     /// `LANES` single-precision numbers.
-    type F32: Copy + bytemuck::NoUninit;
+    type F32: Copy + bytemuck::Pod;
     /// `LANES` 32-bit integers, used as bit patterns and as table indices.
     type I32: Copy;
 

@@ -40,9 +40,10 @@ impl Simd for Portable {
     fn prefetch(self, _: &[f32]) {}
     #[inline(always)]
     fn prefetch_for_later(self, _: &[f32]) {}
+    /// Not `f32x4::splat`, which is a loop with `opt-level = "s"`.
     #[inline(always)]
     fn splat(self, x: f32) -> f32x4 {
-        f32x4::splat(x)
+        f32x4::new([x, x, x, x])
     }
     #[inline(always)]
     fn load(self, from: &[f32]) -> f32x4 {
@@ -61,7 +62,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn store(self, v: f32x4, to: &mut [f32]) {
-        to[..4].copy_from_slice(&v.to_array());
+        *to.first_chunk_mut().expect("room for four lanes") = v.to_array();
     }
     #[inline(always)]
     fn store_partial(self, v: f32x4, to: &mut [f32]) {
@@ -128,7 +129,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn one_of_four(self, a: f32x4, i: i32) -> f32x4 {
-        f32x4::splat(a.to_array()[(i & 3) as usize])
+        self.splat(a.to_array()[(i & 3) as usize])
     }
 
     #[inline(always)]
@@ -141,7 +142,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn splat_i32(self, x: i32) -> i32x4 {
-        i32x4::splat(x)
+        i32x4::new([x, x, x, x])
     }
     #[inline(always)]
     fn add_i32(self, a: i32x4, b: i32x4) -> i32x4 {
@@ -169,6 +170,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn lookup(self, table: &[f32; 16], index: i32x4) -> f32x4 {
-        f32x4::new(index.to_array().map(|i| table[(i & 7) as usize]))
+        let [a, b, c, d] = index.to_array();
+        f32x4::new([table[(a & 7) as usize], table[(b & 7) as usize], table[(c & 7) as usize], table[(d & 7) as usize]])
     }
 }
