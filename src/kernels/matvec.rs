@@ -1,7 +1,9 @@
 //! The matrix-vector product of the latency path: one sample, sizes known at compile time.
 
+use super::transpose::RowsToColumns;
+use super::view::{View, ViewMut};
 use super::{behind, behind_mut, chain_start, chains, zeros};
-use crate::simd::{Simd, load, load_some};
+use crate::simd::{Kernel, Simd, load, load_some};
 
 /// What happens to a sum before it is stored.
 pub(crate) trait Finish: Copy {
@@ -381,18 +383,51 @@ pub(crate) fn matvec_transposed<S: Simd, const K: usize, const N: usize>(
     weight: &[[f32; N]; K],
     d: &[f32; N],
 ) -> [f32; K] {
-    const BLOCK: usize = 16;
     let mut out = [0.0; K];
     let mut turned = [[0.0; BLOCK]; N];
-    for (rows, out) in weight.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
-        for (column, row) in rows.iter().enumerate() {
-            for (to, x) in turned.iter_mut().zip(row) {
-                to[column] = *x;
-            }
-        }
+    let mut begin = 0;
+    while begin < K {
+        let rows = behind(weight.as_flattened(), begin * N);
+        turn(s, rows, BLOCK.min(K - begin), &mut turned);
         let zero = [0.0; BLOCK];
         let product = Product::<_, _, N, BLOCK, K> { start: &zero, weight: &turned, x: d };
-        out.copy_from_slice(&evaluate(s, &product, Linear)[..out.len()]);
+        let to = behind_mut(&mut out, begin);
+        let count = BLOCK.min(to.len());
+        to[..count].copy_from_slice(&evaluate(s, &product, Linear)[..count]);
+        begin += BLOCK;
     }
     out
+}
+
+/// Rows that are turned into columns together.
+const BLOCK: usize = 16;
+
+/// `turned[n][k] = rows[k][n]` for so many rows.
+#[inline(always)]
+fn turn<S: Simd, const N: usize>(s: S, rows: &[f32], count: usize, turned: &mut [[f32; BLOCK]; N]) {
+    if count >= S::LANES {
+        turn_vectors(s, rows, count, turned);
+    } else if count >= S::Half::LANES {
+        turn_vectors(s.half(), rows, count, turned);
+    } else {
+        for k in 0..count {
+            for n in 0..N {
+                turned[n][k] = rows[k * N + n];
+            }
+        }
+    }
+}
+
+/// The same for as many rows as there are lanes, or more.
+#[inline(always)]
+fn turn_vectors<S: Simd, const N: usize>(s: S, rows: &[f32], count: usize, turned: &mut [[f32; BLOCK]; N]) {
+    let mut done = 0;
+    while done < count {
+        // Where there are no more rows than that, some are turned twice.
+        let first = done.min(count - S::LANES);
+        let rows = View { data: behind(rows, first * N), stride: N };
+        let columns = ViewMut { data: turned.as_flattened_mut(), stride: BLOCK };
+        RowsToColumns { rows, width: N, columns, first }.run(s);
+        done += S::LANES;
+    }
 }

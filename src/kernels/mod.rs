@@ -16,24 +16,24 @@
 
 use crate::simd::Simd;
 
-/// A block again and again, for every index below a constant of at most 8, or for the given ones: no loop, whatever the
-/// compiler optimizes for.
+/// A block again and again, for every index in a list that lies below a constant, or for all of them: no loop, whatever
+/// the compiler optimizes for.
 ///
 /// Sums stay in registers only where the indices of their arrays are constants. With `opt-level = "s"` or `"z"`, which
 /// programs for small devices are compiled with, a compiler unrolls no loop.
 macro_rules! unrolled {
     ($i:ident < $n:expr, $body:block) => {
         const { assert!($n <= 8) };
-        unrolled!(@ 0 1 2 3 4 5 6 7, $i, $n, $body);
+        unrolled!($i < $n, of 0 1 2 3 4 5 6 7, $body);
     };
-    ($i:ident of $($index:literal)*, $body:block) => {
-        $({
+    ($i:ident < $n:expr, of $($index:literal)*, $body:block) => {
+        $(if const { $index < $n } {
             let $i = $index;
             $body
         })*
     };
-    (@ $($index:literal)*, $i:ident, $n:expr, $body:block) => {
-        $(if const { $index < $n } {
+    ($i:ident of $($index:literal)*, $body:block) => {
+        $({
             let $i = $index;
             $body
         })*
@@ -55,8 +55,8 @@ pub(crate) mod softmax;
 pub(crate) mod tanh;
 #[cfg(feature = "alloc")]
 pub(crate) mod tile;
-#[cfg(feature = "alloc")]
 mod transpose;
+mod view;
 pub(crate) mod weight_gradient;
 
 /// `P` vectors of zeros. No `[zero; P]`, which is a loop for a vector.

@@ -5,7 +5,8 @@
 use super::matvec::{self, Tanh, Weights};
 use super::pack::{Panels, Scratch};
 use super::samples_in_lanes;
-use super::tile::{self, Ahead, Finish, Input, Output, Rows, Table, View};
+use super::tile::{self, Ahead, Finish, Input, Output, Rows, Table};
+use super::view::View;
 use super::weight_gradient::{Block, COLUMNS_IN_PLACE, Source};
 use crate::Level;
 use crate::simd::{Kernel, Simd, load_some, store_some};

@@ -5,8 +5,9 @@
 
 use super::chains;
 use super::recurrence::{BackwardInputs, Forward, Strided};
-use super::tile::{Finish, Input, Output, Rows, Table, View, ViewMut, multiply_one};
+use super::tile::{Finish, Input, Output, Rows, Table, multiply_one};
 use super::transpose::{ColumnsToRows, RowsToColumns};
+use super::view::{View, ViewMut};
 use crate::simd::Simd;
 use core::ops::Range;
 

@@ -6,6 +6,7 @@
 //! reciprocal, so that every CPU computes the same bits. `scripts/elementary` makes the constants and sweeps all 2^32
 //! inputs.
 
+use super::{behind, behind_mut};
 use crate::simd::{Kernel, Simd, load_some, store_some};
 
 /// One number for each segment, at the low three bits of `bits(0.828 |x| + 0.5) >> 22`, twice.
@@ -94,4 +95,17 @@ impl Kernel for TanhInPlace<'_> {
 #[inline(always)]
 pub(crate) fn derivative_from_output<S: Simd>(s: S, y: S::F32) -> S::F32 {
     s.neg_mul_add(y, y, s.splat(1.0))
+}
+
+/// `d[n] * (1 - y[n]^2)`, the gradient in front of tanh.
+#[inline(always)]
+pub(crate) fn times_derivative<S: Simd, const N: usize>(s: S, d: &[f32; N], y: &[f32; N]) -> [f32; N] {
+    let mut products = [0.0; N];
+    let mut first = 0;
+    while first < N {
+        let slope = derivative_from_output(s, load_some(s, behind(y, first)));
+        store_some(s, s.mul(load_some(s, behind(d, first)), slope), behind_mut(&mut products, first));
+        first += S::LANES;
+    }
+    products
 }

@@ -21,6 +21,7 @@
 
 use super::pack::{NUMBERS_PER_LINE, Panel, Panels, Span};
 use super::tanh::{derivative_from_output, tanh};
+use super::view::{View, ViewMut};
 use super::{chain_start, chains};
 use crate::simd::{Kernel, Simd, load_some, store_some};
 use core::ops::Range;
@@ -178,19 +179,6 @@ impl Kernel for Prefetch<'_, '_> {
             View { data, stride }.prefetch(inner.len(), columns, |line| s.prefetch(line));
         }
     }
-}
-
-/// Rows `stride` apart, the first one at the beginning.
-#[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
-    pub(crate) data: &'a [f32],
-    pub(crate) stride: usize,
-}
-
-/// The same, to be written.
-pub(crate) struct ViewMut<'a> {
-    pub(crate) data: &'a mut [f32],
-    pub(crate) stride: usize,
 }
 
 impl View<'_> {

@@ -1,13 +1,23 @@
 //! Rows of samples turned into columns, where samples are to lie in lanes, and columns turned back into rows.
 
-use super::tile::{View, ViewMut};
-use crate::simd::{Kernel, Simd, load_some, store_some};
+use super::view::{View, ViewMut};
+use super::{behind, behind_mut};
+#[cfg(feature = "alloc")]
+use crate::simd::store_some;
+use crate::simd::{Kernel, Simd, load_some};
 
 /// The most lanes that there are.
 const MOST_LANES: usize = 16;
 
 /// Columns that are left over after whole blocks and are moved one number at a time: shuffling a block takes longer.
 const FEW_COLUMNS: usize = 4;
+
+/// A block for every lane.
+macro_rules! each_lane {
+    ($lane:ident, $lanes:expr, $body:block) => {
+        unrolled!($lane < $lanes, of 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15, $body);
+    };
+}
 
 /// `columns[k][first + sample] = rows[sample][k]` for `LANES` samples and every `k < width`.
 pub(crate) struct RowsToColumns<'a> {
@@ -25,32 +35,38 @@ impl Kernel for RowsToColumns<'_> {
         let Self { rows: View { data, stride: row_stride }, width, columns: ViewMut { data: columns, stride }, first } =
             self;
         let mut rows: [&[f32]; MOST_LANES] = [&[]; MOST_LANES];
-        for (sample, row) in rows.iter_mut().enumerate().take(S::LANES) {
-            *row = &data[sample * row_stride..][..width];
-        }
-        for begin in blocks(S::LANES, width) {
-            let mut block = [s.splat(0.0); MOST_LANES];
-            for (vector, row) in block.iter_mut().zip(&rows).take(S::LANES) {
-                *vector = if width < S::LANES { load_some(s, row) } else { s.load(&row[begin..][..S::LANES]) };
-            }
+        each_lane!(sample, S::LANES, {
+            let begin = sample * row_stride;
+            rows[sample] = &data[begin..begin + width];
+        });
+        let singly = single_columns(S::LANES, width);
+        let mut done = 0;
+        while done < width - singly {
+            let begin = block_begin(S::LANES, done, width);
+            let mut block: [S::F32; MOST_LANES] = bytemuck::Zeroable::zeroed();
+            each_lane!(sample, S::LANES, {
+                let row = rows[sample];
+                block[sample] = if width < S::LANES { load_some(s, row) } else { s.load(behind(row, begin)) };
+            });
             transpose(s, &mut block);
-            let mut columns = &mut columns[begin * stride..];
-            for vector in block.iter().take(S::LANES.min(width)) {
-                let (column, behind) = columns.split_at_mut(stride);
-                s.store(*vector, &mut column[first..][..S::LANES]);
-                columns = behind;
-            }
+            each_lane!(k, S::LANES, {
+                if k < width {
+                    s.store(block[k], behind_mut(columns, (begin + k) * stride + first));
+                }
+            });
+            done += S::LANES;
         }
-        for k in width - single_columns(S::LANES, width)..width {
-            let column = &mut columns[k * stride..][first..][..S::LANES];
-            for (x, row) in column.iter_mut().zip(&rows) {
-                *x = row[k];
-            }
+        for k in width - singly..width {
+            let column = behind_mut(columns, k * stride + first);
+            each_lane!(sample, S::LANES, {
+                column[sample] = rows[sample][k];
+            });
         }
     }
 }
 
 /// `rows[sample][n] = columns[n][first + sample]` for `LANES` samples and every `n < width`.
+#[cfg(feature = "alloc")]
 pub(crate) struct ColumnsToRows<'a> {
     pub(crate) columns: View<'a>,
     pub(crate) width: usize,
@@ -58,6 +74,7 @@ pub(crate) struct ColumnsToRows<'a> {
     pub(crate) first: usize,
 }
 
+#[cfg(feature = "alloc")]
 impl Kernel for ColumnsToRows<'_> {
     type Output = ();
 
@@ -69,28 +86,32 @@ impl Kernel for ColumnsToRows<'_> {
         for (row, data) in rows.iter_mut().zip(data.chunks_mut(row_stride)).take(S::LANES) {
             *row = &mut data[..width];
         }
-        for begin in blocks(S::LANES, width) {
-            let mut block = [s.splat(0.0); MOST_LANES];
-            let mut columns = &columns[begin * stride..];
-            for vector in block.iter_mut().take(S::LANES.min(width)) {
-                let (column, behind) = columns.split_at(stride);
-                *vector = s.load(&column[first..][..S::LANES]);
-                columns = behind;
-            }
-            transpose(s, &mut block);
-            for (row, vector) in rows.iter_mut().zip(&block).take(S::LANES) {
-                if width < S::LANES {
-                    store_some(s, *vector, row);
-                } else {
-                    s.store(*vector, &mut row[begin..][..S::LANES]);
+        let singly = single_columns(S::LANES, width);
+        let mut done = 0;
+        while done < width - singly {
+            let begin = block_begin(S::LANES, done, width);
+            let mut block: [S::F32; MOST_LANES] = bytemuck::Zeroable::zeroed();
+            each_lane!(k, S::LANES, {
+                if k < width {
+                    block[k] = s.load(behind(columns, (begin + k) * stride + first));
                 }
-            }
+            });
+            transpose(s, &mut block);
+            each_lane!(sample, S::LANES, {
+                let row = &mut *rows[sample];
+                if width < S::LANES {
+                    store_some(s, block[sample], row);
+                } else {
+                    s.store(block[sample], behind_mut(row, begin));
+                }
+            });
+            done += S::LANES;
         }
-        for n in width - single_columns(S::LANES, width)..width {
-            let column = &columns[n * stride..][first..][..S::LANES];
-            for (row, x) in rows.iter_mut().zip(column) {
-                row[n] = *x;
-            }
+        for n in width - singly..width {
+            let column = behind(columns, n * stride + first);
+            each_lane!(sample, S::LANES, {
+                rows[sample][n] = column[sample];
+            });
         }
     }
 }
@@ -102,36 +123,33 @@ fn single_columns(lanes: usize, width: usize) -> usize {
     if left <= FEW_COLUMNS { left } else { 0 }
 }
 
-/// Where the blocks of columns begin. Where there is room for it, the last one begins before those that are left, so that
-/// its rows are whole vectors; some columns are then moved twice.
+/// Where the block behind `done` columns begins. Where there is room for it, the last one begins before those that are
+/// left, so that its rows are whole vectors; some columns are then moved twice.
 #[inline(always)]
-fn blocks(lanes: usize, width: usize) -> impl Iterator<Item = usize> {
-    let in_blocks = width - single_columns(lanes, width);
-    (0..in_blocks).step_by(lanes).map(move |begin| begin.min(width.saturating_sub(lanes)))
+fn block_begin(lanes: usize, done: usize, width: usize) -> usize {
+    done.min(width.saturating_sub(lanes))
 }
 
 /// Turns `LANES` vectors, the rows of a square, into its columns: first all squares of four by four in it, then the square
 /// of those. Each round of perfect shuffles moves one bit of a number's row to its column.
 #[inline(always)]
 fn transpose<S: Simd>(s: S, rows: &mut [S::F32; MOST_LANES]) {
-    for four in rows.chunks_exact_mut(4).take(S::LANES / 4) {
-        for _ in 0..2 {
-            let (first, second) = (s.interleave(four[0], four[2]), s.interleave(four[1], four[3]));
-            (four[0], four[1]) = first;
-            (four[2], four[3]) = second;
-        }
-    }
-    let squares = S::LANES / 4;
-    for i in 0..4 {
-        for _ in 0..squares.trailing_zeros() {
+    unrolled!(i < S::LANES, of 0 4 8 12, {
+        unrolled!(_round of 0 1, {
+            let (first, second) = (s.interleave(rows[i], rows[i + 2]), s.interleave(rows[i + 1], rows[i + 3]));
+            (rows[i], rows[i + 1]) = first;
+            (rows[i + 2], rows[i + 3]) = second;
+        });
+    });
+    unrolled!(i of 0 1 2 3, {
+        unrolled!(_round < (S::LANES / 4).trailing_zeros(), of 0 1, {
             let from = *rows;
-            for pair in 0..squares / 2 {
-                let (first, second) = s.interleave_fours(from[4 * pair + i], from[4 * (pair + squares / 2) + i]);
-                rows[8 * pair + i] = first;
-                rows[8 * pair + 4 + i] = second;
-            }
-        }
-    }
+            unrolled!(pair < S::LANES / 8, of 0 1, {
+                let other = from[4 * (pair + S::LANES / 8) + i];
+                (rows[8 * pair + i], rows[8 * pair + 4 + i]) = s.interleave_fours(from[4 * pair + i], other);
+            });
+        });
+    });
 }
 
 #[cfg(all(test, feature = "std"))]

@@ -1,5 +1,6 @@
 //! The gradient of a weight matrix: a sum of outer products over rows.
 
+use super::{behind, behind_mut};
 use crate::simd::{Simd, load_some, store_some};
 #[cfg(feature = "alloc")]
 pub(crate) use block::{Block, COLUMNS_IN_PLACE, Source};
@@ -7,19 +8,32 @@ pub(crate) use block::{Block, COLUMNS_IN_PLACE, Source};
 /// `d_weight[k][n] += input[k] * d_output[n]`, `d_weight` being input-major: a single row.
 #[inline(always)]
 pub(crate) fn add_outer_product<S: Simd>(s: S, input: &[f32], d_output: &[f32], d_weight: &mut [f32]) {
-    for (x, row) in input.iter().zip(d_weight.chunks_exact_mut(d_output.len())) {
-        let x = s.splat(*x);
-        for (to, d) in row.chunks_mut(S::LANES).zip(d_output.chunks(S::LANES)) {
-            store_some(s, s.add(load_some(s, to), s.mul(x, load_some(s, d))), to);
-        }
+    let mut row = 0;
+    for x in input {
+        add_multiple(s, s.splat(*x), d_output, &mut d_weight[row..row + d_output.len()]);
+        row += d_output.len();
+    }
+}
+
+/// `to[n] += x * d[n]`
+#[inline(always)]
+fn add_multiple<S: Simd>(s: S, x: S::F32, d: &[f32], to: &mut [f32]) {
+    let mut first = 0;
+    while first < d.len() {
+        let (d, to) = (behind(d, first), behind_mut(to, first));
+        store_some(s, s.add(load_some(s, to), s.mul(x, load_some(s, d))), to);
+        first += S::LANES;
     }
 }
 
 /// `d_bias[n] += d_output[n]`: a single row.
 #[inline(always)]
 pub(crate) fn add_row<S: Simd>(s: S, d_output: &[f32], d_bias: &mut [f32]) {
-    for (to, d) in d_bias.chunks_mut(S::LANES).zip(d_output.chunks(S::LANES)) {
+    let mut first = 0;
+    while first < d_output.len() {
+        let (d, to) = (behind(d_output, first), behind_mut(d_bias, first));
         store_some(s, s.add(load_some(s, to), load_some(s, d)), to);
+        first += S::LANES;
     }
 }
 
@@ -28,7 +42,8 @@ mod block {
     use super::*;
     use crate::kernels::pack::{Cut, Span};
     use crate::kernels::recurrence::Strided;
-    use crate::kernels::tile::{View, add_term, next_tile};
+    use crate::kernels::tile::{add_term, next_tile};
+    use crate::kernels::view::View;
     use crate::simd::Kernel;
 
     /// Inputs from which on those of a tile are copied before they are multiplied, where tiles have so many rows: the inputs

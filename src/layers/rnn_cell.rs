@@ -267,11 +267,7 @@ impl<const IN: usize, const HID: usize> Kernel for StepBackward<'_, IN, HID> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Self::Output {
         let StepBackward { cell, x, h, h_next, d_h_next, gradients } = self;
-        let mut d_sum = [0.0; HID];
-        for ((to, y), d_y) in d_sum.chunks_mut(S::LANES).zip(h_next.chunks(S::LANES)).zip(d_h_next.chunks(S::LANES)) {
-            let slope = tanh::derivative_from_output(s, s.load_partial(y));
-            s.store_partial(s.mul(s.load_partial(d_y), slope), to);
-        }
+        let d_sum = tanh::times_derivative(s, d_h_next, h_next);
         add_outer_product(s, x, &d_sum, gradients.weight_ih.as_flattened_mut());
         add_outer_product(s, h, &d_sum, gradients.weight_hh.as_flattened_mut());
         add_row(s, &d_sum, &mut gradients.bias_ih);
