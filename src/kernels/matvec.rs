@@ -2,7 +2,7 @@
 
 use super::transpose::RowsToColumns;
 use super::view::{View, ViewMut};
-use super::{behind, behind_mut, chain_start, chains, zeros};
+use super::{behind, behind_mut, chain_start, chains, flat, flat_mut, zeros};
 use crate::simd::{Kernel, Simd, load, load_some};
 
 /// What happens to a sum before it is stored.
@@ -294,7 +294,7 @@ fn chains_of<
 ) -> [S::F32; P] {
     let mut sums: [[S::F32; P]; C] = bytemuck::Zeroable::zeroed();
     sums[0] = start;
-    let (weight, numbers) = (weight.as_flattened(), x.numbers());
+    let (weight, numbers) = (flat(weight), x.numbers());
     // A core forwards several reads from a store that is still on its way at one speed or at another, as it happens (Zen 4:
     // 17 or 23 ns for each of very many steps of 4 neurons). So a state that is one vector is read by fours.
     let in_registers = const { X::JUST_WRITTEN && P == 1 && K.is_multiple_of(4) && K <= S::LANES && S::LANES >= 8 };
@@ -387,7 +387,7 @@ pub(crate) fn matvec_transposed<S: Simd, const K: usize, const N: usize>(
     let mut turned = [[0.0; BLOCK]; N];
     let mut begin = 0;
     while begin < K {
-        let rows = behind(weight.as_flattened(), begin * N);
+        let rows = behind(flat(weight), begin * N);
         turn(s, rows, BLOCK.min(K - begin), &mut turned);
         let zero = [0.0; BLOCK];
         let product = Product::<_, _, N, BLOCK, K> { start: &zero, weight: &turned, x: d };
@@ -426,7 +426,7 @@ fn turn_vectors<S: Simd, const N: usize>(s: S, rows: &[f32], count: usize, turne
         // Where there are no more rows than that, some are turned twice.
         let first = done.min(count - S::LANES);
         let rows = View { data: behind(rows, first * N), stride: N };
-        let columns = ViewMut { data: turned.as_flattened_mut(), stride: BLOCK };
+        let columns = ViewMut { data: flat_mut(turned), stride: BLOCK };
         RowsToColumns { rows, width: N, columns, first }.run(s);
         done += S::LANES;
     }

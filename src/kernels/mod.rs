@@ -78,6 +78,18 @@ fn behind_mut(numbers: &mut [f32], first: usize) -> &mut [f32] {
     &mut numbers[first..end]
 }
 
+/// The numbers of rows one after the other. `as_flattened` is a call with `lto = "off"`, and hides how many they are.
+#[inline(always)]
+pub(crate) fn flat<const N: usize>(rows: &[[f32; N]]) -> &[f32] {
+    bytemuck::must_cast_slice(rows)
+}
+
+/// The same, to be written.
+#[inline(always)]
+pub(crate) fn flat_mut<const N: usize>(rows: &mut [[f32; N]]) -> &mut [f32] {
+    bytemuck::must_cast_slice_mut(rows)
+}
+
 /// How many chains the sum over `k` terms for each of `n` outputs is cut into: 1, 2 or 4.
 ///
 /// Fewer than 32 outputs make one or two vectors of 16, which need four chains to keep two FMA units of latency four

@@ -22,7 +22,7 @@
 use super::pack::{NUMBERS_PER_LINE, Panel, Panels, Span};
 use super::tanh::{derivative_from_output, tanh};
 use super::view::{View, ViewMut};
-use super::{chain_start, chains};
+use super::{behind, behind_mut, chain_start, chains, zeros};
 use crate::simd::{Kernel, Simd, load_some, store_some};
 use core::ops::Range;
 
@@ -197,16 +197,15 @@ impl View<'_> {
     /// Vectors of row `m` from a column on; a single one may reach beyond the last of `columns`.
     #[inline(always)]
     fn load<S: Simd, const V: usize>(&self, s: S, m: usize, column: usize, columns: usize) -> [S::F32; V] {
-        let mut vectors = [s.splat(0.0); V];
+        let mut vectors = zeros::<S, V>();
         if !self.data.is_empty() {
-            let from = &self.data[m * self.stride + column..];
+            let from = behind(self.data, m * self.stride + column);
             if V == 1 {
                 vectors[0] = load_some(s, &from[..columns - column]);
             } else {
-                let from = &from[..V * S::LANES];
-                for (v, vector) in vectors.iter_mut().enumerate() {
-                    *vector = s.load(&from[v * S::LANES..]);
-                }
+                unrolled!(v < V, {
+                    vectors[v] = s.load(behind(from, v * S::LANES));
+                });
             }
         }
         vectors
@@ -390,10 +389,10 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
                 s.call(Prefetch { rows, outer, inner, columns: column..column + V * S::LANES, of });
             }
             let from = rows.start.view(outer, inner);
-            let mut sums = [[s.splat(0.0); V]; M];
-            for (m, sums) in sums.iter_mut().enumerate() {
-                *sums = from.load::<S, V>(s, m, column, columns);
-            }
+            let mut sums = zero_tile::<S, M, V>();
+            unrolled!(m < M, {
+                sums[m] = from.load::<S, V>(s, m, column, columns);
+            });
             for part in 0..rows.parts() {
                 let inputs = rows.inputs(part, outer, inner);
                 sums = sum::<S, C, M, V>(s, panels[part].data, inputs, chains[part], sums);
@@ -401,7 +400,12 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
             let (to, columns) = (rows.output.view(outer, inner), column..columns);
             match rows.finish {
                 Finish::Tanh => {
-                    let sums = bytemuck::must_cast_slice(sums.as_flattened());
+                    // A copy, made vector by vector: the sums themselves would have to be in memory all the time.
+                    let mut finished = zero_tile::<S, M, V>();
+                    unrolled!(m < M, {
+                        finished[m] = sums[m];
+                    });
+                    let sums = bytemuck::must_cast_slice(&finished);
                     let finish = FinishByTanh::<V> { sums, to, skip, columns };
                     // Within the tile, with 16 registers, the compiler would keep the constants of tanh in them, and sums
                     // in memory.
@@ -409,13 +413,16 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
                 }
                 Finish::Slope(of) => {
                     let of = of.view(outer, inner);
-                    for (m, sums) in sums.iter().enumerate().skip(skip) {
-                        let row = &mut to.data[m * to.stride..][columns.clone()];
-                        let y = of.load::<S, V>(s, m, columns.start, columns.end);
-                        for ((row, sums), y) in row.chunks_mut(S::LANES).zip(sums).zip(y) {
-                            store::<S, V>(s, s.mul(*sums, derivative_from_output(s, y)), row);
+                    unrolled!(m < M, {
+                        if m >= skip {
+                            let row = &mut to.data[m * to.stride..][columns.clone()];
+                            let y = of.load::<S, V>(s, m, columns.start, columns.end);
+                            unrolled!(v < V, {
+                                let d_sum = s.mul(sums[m][v], derivative_from_output(s, y[v]));
+                                store::<S, V>(s, d_sum, behind_mut(row, v * S::LANES));
+                            });
                         }
-                    }
+                    });
                 }
             }
         }
@@ -437,11 +444,14 @@ impl<const V: usize> Kernel for FinishByTanh<'_, V> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { sums, to, skip, columns } = self;
-        for (m, sums) in sums.chunks_exact(V * S::LANES).enumerate().skip(skip) {
+        let mut m = skip;
+        while m < sums.len() / (V * S::LANES) {
             let row = &mut to.data[m * to.stride..][columns.clone()];
-            for (row, sums) in row.chunks_mut(S::LANES).zip(sums.chunks_exact(S::LANES)) {
-                store::<S, V>(s, tanh(s, s.load(sums)), row);
-            }
+            unrolled!(v < V, {
+                let sum = s.load(behind(sums, (m * V + v) * S::LANES));
+                store::<S, V>(s, tanh(s, sum), behind_mut(row, v * S::LANES));
+            });
+            m += 1;
         }
     }
 }
@@ -461,12 +471,12 @@ fn sum<S: Simd, const C: usize, const M: usize, const V: usize>(
     chains: usize,
     start: [[S::F32; V]; M],
 ) -> [[S::F32; V]; M] {
-    let zero = [[s.splat(0.0); V]; M];
     let k = panel.len() / (V * S::LANES);
     let mut x: [&[f32]; M] = [&[]; M];
-    for (m, x) in x.iter_mut().enumerate() {
-        *x = &inputs.data[m * inputs.stride..][..k];
-    }
+    unrolled!(m < M, {
+        let first = m * inputs.stride;
+        x[m] = &inputs.data[first..first + k];
+    });
     // With 32 registers, sums of several chains have tiles of their own: there is nothing else to compile for one chain.
     if chains == 1 || (C == 1 && S::TILE_ROWS == 8) {
         return side_by_side::<S, 1, M, V>(s, panel, &x, k, (0, 1), [start])[0];
@@ -476,7 +486,7 @@ fn sum<S: Simd, const C: usize, const M: usize, const V: usize>(
         return first;
     }
     put_aside::<S, M, V>(&mut first);
-    add_tiles(s, &first, &pair::<S, C, M, V>(s, panel, &x, k, (2, chains), zero))
+    add_tiles(s, &first, &pair::<S, C, M, V>(s, panel, &x, k, (2, chains), zero_tile::<S, M, V>()))
 }
 
 /// The sums of chain `first`, from `start`, and of the one behind it, added.
@@ -489,7 +499,7 @@ fn pair<S: Simd, const C: usize, const M: usize, const V: usize>(
     (first, chains): (usize, usize),
     start: [[S::F32; V]; M],
 ) -> [[S::F32; V]; M] {
-    let zero = [[s.splat(0.0); V]; M];
+    let zero = zero_tile::<S, M, V>();
     if C == 2 {
         let [a, b] = side_by_side::<S, 2, M, V>(s, panel, rows, k, (first, chains), [start, zero]);
         return add_tiles(s, &a, &b);
@@ -523,23 +533,23 @@ fn side_by_side<S: Simd, const C: usize, const M: usize, const V: usize>(
     let len = chain_start(1, chains, k);
     let mut weights: [&[f32]; C] = [&[]; C];
     let mut x: [[&[f32]; M]; C] = [[&[]; M]; C];
-    for c in 0..C {
+    unrolled!(c < C, {
         let begin = chain_start(first + c, chains, k);
-        weights[c] = &panel[begin * width..][..len * width];
-        for (x, row) in x[c].iter_mut().zip(rows) {
-            *x = &row[begin..][..len];
-        }
-    }
+        weights[c] = &panel[begin * width..(begin + len) * width];
+        unrolled!(m < M, {
+            x[c][m] = &rows[m][begin..begin + len];
+        });
+    });
     add_terms::<S, C, M, V>(s, &weights, &x, len, &mut sums);
     // Chains differ in length by one at most.
-    for (c, sums) in sums.iter_mut().enumerate() {
+    unrolled!(c < C, {
         let end = chain_start(first + c, chains, k) + len;
         if end < chain_start(first + c + 1, chains, k) {
             // The weights come first: a compiler broadcasts right from memory what it reads behind the last check.
-            let weights = &panel[end * width..][..width];
-            add_term(s, weights, &numbers(rows, end), sums);
+            let weights = &panel[end * width..(end + 1) * width];
+            add_term(s, weights, &numbers(rows, end), &mut sums[c]);
         }
-    }
+    });
     sums
 }
 
@@ -558,31 +568,26 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
     // the inputs of all four first, find no registers for them and keep them in memory.
     const UNROLLED: usize = 4;
     let unrolled = if C == 1 && S::TILE_ROWS != 6 { len / UNROLLED } else { 0 };
-    let mut whole: [[&[[f32; UNROLLED]]; M]; C] = [[&[]; M]; C];
-    for (whole, x) in whole.as_flattened_mut().iter_mut().zip(x.as_flattened()) {
-        *whole = &x.as_chunks().0[..unrolled];
-    }
+    let mut whole: [&[[f32; UNROLLED]]; M] = [&[]; M];
+    unrolled!(m < M, {
+        whole[m] = &x[0][m].as_chunks().0[..unrolled];
+    });
     for block in 0..unrolled {
-        let rows = &weights[0][block * UNROLLED * width..][..UNROLLED * width];
-        for (k, row) in rows.chunks_exact(width).enumerate() {
+        let rows = &weights[0][block * UNROLLED * width..(block + 1) * UNROLLED * width];
+        unrolled!(k of 0 1 2 3, {
             let mut x = [0.0; M];
-            for (x, whole) in x.iter_mut().zip(&whole[0]) {
-                *x = whole[block][k];
-            }
-            add_term(s, row, &x, &mut sums[0]);
-        }
+            unrolled!(m < M, {
+                x[m] = whole[m][block][k];
+            });
+            add_term(s, behind(rows, k * width), &x, &mut sums[0]);
+        });
     }
-    let done = unrolled * UNROLLED;
-    let rows = |c: usize| weights[c][done * width..].chunks_exact(width);
-    if C == 1 {
-        for (k, row) in (done..len).zip(rows(0)) {
-            add_term(s, row, &numbers(&x[0], k), &mut sums[0]);
-        }
-    } else {
-        for (k, (row, other)) in (done..len).zip(rows(0).zip(rows(1))) {
-            add_term(s, row, &numbers(&x[0], k), &mut sums[0]);
-            add_term(s, other, &numbers(&x[1], k), &mut sums[1]);
-        }
+    let mut k = unrolled * UNROLLED;
+    while k < len {
+        unrolled!(c < C, {
+            add_term(s, &weights[c][k * width..(k + 1) * width], &numbers(&x[c], k), &mut sums[c]);
+        });
+        k += 1;
     }
     *tile = sums;
 }
@@ -591,9 +596,9 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
 #[inline(always)]
 fn numbers<const M: usize>(rows: &[&[f32]; M], k: usize) -> [f32; M] {
     let mut numbers = [0.0; M];
-    for (number, row) in numbers.iter_mut().zip(rows) {
-        *number = row[k];
-    }
+    unrolled!(m < M, {
+        numbers[m] = rows[m][k];
+    });
     numbers
 }
 
@@ -605,16 +610,16 @@ pub(crate) fn add_term<S: Simd, const M: usize, const V: usize>(
     x: &[f32; M],
     sums: &mut [[S::F32; V]; M],
 ) {
-    let mut w = [s.splat(0.0); V];
-    for (v, w) in w.iter_mut().enumerate() {
-        *w = s.load(&weights[v * S::LANES..]);
-    }
-    for (x, sums) in x.iter().zip(sums.iter_mut()) {
-        let x = s.splat(*x);
-        for (sum, w) in sums.iter_mut().zip(w) {
-            *sum = s.mul_add(x, w, *sum);
-        }
-    }
+    let mut w = zeros::<S, V>();
+    unrolled!(v < V, {
+        w[v] = s.load(behind(weights, v * S::LANES));
+    });
+    unrolled!(m < M, {
+        let x = s.splat(x[m]);
+        unrolled!(v < V, {
+            sums[m][v] = s.mul_add(x, w[v], sums[m][v]);
+        });
+    });
 }
 
 #[inline(always)]
@@ -623,11 +628,16 @@ fn add_tiles<S: Simd, const M: usize, const V: usize>(
     a: &[[S::F32; V]; M],
     b: &[[S::F32; V]; M],
 ) -> [[S::F32; V]; M] {
-    let mut sums = *a;
-    for (sums, b) in sums.iter_mut().zip(b) {
-        for (sum, b) in sums.iter_mut().zip(b) {
-            *sum = s.add(*sum, *b);
-        }
-    }
+    let mut sums = zero_tile::<S, M, V>();
+    unrolled!(m < M, {
+        unrolled!(v < V, {
+            sums[m][v] = s.add(a[m][v], b[m][v]);
+        });
+    });
     sums
+}
+
+#[inline(always)]
+fn zero_tile<S: Simd, const M: usize, const V: usize>() -> [[S::F32; V]; M] {
+    bytemuck::Zeroable::zeroed()
 }

@@ -355,7 +355,7 @@ mod block {
                     s.prefetch(&row[columns.min(first + v * S::LANES)..]);
                 }
             }
-            let mut sums = [[s.splat(0.0); V]; M];
+            let mut sums: [[S::F32; V]; M] = bytemuck::Zeroable::zeroed();
             let width = V * S::LANES;
             for sample in 0..grid.0 {
                 let (first, View { data, stride }) = input.rows(sample);
@@ -372,18 +372,17 @@ mod block {
                     (d_output, behind) = (next_d, next);
                 }
             }
-            // A copy: otherwise the compiler keeps in memory what the loop adds to, as they are written one after the other.
-            let sums = sums;
             let skip = M - d_weight.len() / columns;
-            for (m, sums) in sums.iter().enumerate() {
+            unrolled!(m < M, {
                 if m >= skip {
-                    let row = &mut d_weight[(m - skip) * columns..][..columns];
-                    for (v, sum) in sums.iter().enumerate() {
-                        let to = &mut row[columns.min(first + v * S::LANES)..];
-                        store_some(s, s.add(load_some(s, to), *sum), to);
-                    }
+                    let begin = (m - skip) * columns;
+                    let row = &mut d_weight[begin..begin + columns];
+                    unrolled!(v < V, {
+                        let to = behind_mut(row, columns.min(first + v * S::LANES));
+                        store_some(s, s.add(load_some(s, to), sums[m][v]), to);
+                    });
                 }
-            }
+            });
         }
     }
 }

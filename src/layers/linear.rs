@@ -2,6 +2,7 @@
 
 use super::rnn_cell::uniform_bound;
 use super::{fill_in_torch_order, torch_order};
+use crate::kernels::flat_mut;
 use crate::kernels::matvec::{self, evaluate, matvec_transposed, product};
 use crate::kernels::weight_gradient::{add_outer_product, add_row};
 use crate::parameters::{Parameters, impl_parameters};
@@ -154,7 +155,7 @@ impl<const IN: usize, const OUT: usize> Kernel for ApplyBackward<'_, IN, OUT> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> [f32; IN] {
         let ApplyBackward { linear, x, d_y, gradients } = self;
-        add_outer_product(s, x, d_y, gradients.weight.as_flattened_mut());
+        add_outer_product(s, x, d_y, flat_mut(&mut gradients.weight));
         add_row(s, d_y, &mut gradients.bias);
         matvec_transposed(s, &linear.weight, d_y)
     }

@@ -1,6 +1,7 @@
 //! One tanh recurrent layer: `RnnCell`.
 
 use super::{fill_in_torch_order, torch_order};
+use crate::kernels::flat_mut;
 use crate::kernels::matvec::{Weights, matvec_transposed};
 use crate::kernels::tanh;
 use crate::kernels::weight_gradient::{add_outer_product, add_row};
@@ -268,8 +269,8 @@ impl<const IN: usize, const HID: usize> Kernel for StepBackward<'_, IN, HID> {
     fn run<S: Simd>(self, s: S) -> Self::Output {
         let StepBackward { cell, x, h, h_next, d_h_next, gradients } = self;
         let d_sum = tanh::times_derivative(s, d_h_next, h_next);
-        add_outer_product(s, x, &d_sum, gradients.weight_ih.as_flattened_mut());
-        add_outer_product(s, h, &d_sum, gradients.weight_hh.as_flattened_mut());
+        add_outer_product(s, x, &d_sum, flat_mut(&mut gradients.weight_ih));
+        add_outer_product(s, h, &d_sum, flat_mut(&mut gradients.weight_hh));
         add_row(s, &d_sum, &mut gradients.bias_ih);
         add_row(s, &d_sum, &mut gradients.bias_hh);
         (matvec_transposed(s, &cell.weight_ih, &d_sum), matvec_transposed(s, &cell.weight_hh, &d_sum))
