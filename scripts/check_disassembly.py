@@ -13,11 +13,14 @@ unless
      transpositions) of their own instruction set (those of AVX-512 also those of AVX2, for half vectors) and functions
      without lanes: those of `core` (most are panics), memcpy, and the like, tiles not even memcpy;
   5. from the step of a `Stream` nothing can be reached but trampolines and memory functions: no panic, no allocation, no
-     system call.
+     system call;
+  6. compiled for size (`opt-level = "s"`, the usual thing on small devices), tiles hold a multiply-add for each of their
+     sums, so that no loop over them is left, and neither tiles nor steps call functions of `core` that are not panics.
 
 It compiles for x86-64 and does not run what it compiles, so any CPU will do. Needs cargo, objdump, readelf and nm.
 """
 
+import math
 import os
 import pathlib
 import re
@@ -93,7 +96,13 @@ MAY_CALL = re.compile(r"(core::|<core::|<\[[^\]]*\]>::)(?!.*elman::)|(mem(cpy|mo
                       r"|<elman::kernels::pack::Scratch>::|libm::")
 
 
-def build():
+# What is looked at where programs are compiled for size, and what it may call there.
+FAST_AT_ANY_SIZE = re.compile(r"tile::|block::Tile<|transpose::|rnn_cell::Step<|linear::Apply<|adam::|softmax::")
+MAY_CALL_AT_ANY_SIZE = re.compile(r"core::.*(panic|fail)|core::slice::copy_from_slice_impl|mem(cpy|set)\b|libm::|"
+                                  r"<elman::simd::\w+::\w+ as elman::simd::Simd>::call::trampoline")
+
+
+def build(opt_level):
     target_dir = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "disassembly"
     probe = target_dir / "probe"
     (probe / "src").mkdir(parents=True, exist_ok=True)
@@ -102,7 +111,8 @@ def build():
     (probe / "Cargo.lock").write_bytes((ROOT / "Cargo.lock").read_bytes())
     # No flags of the caller: a `target-cpu` would let the trampolines be inlined. The mangling keeps the type arguments.
     env = {k: v for k, v in os.environ.items() if not re.search(r"RUSTFLAGS|CARGO_BUILD_TARGET$|CARGO_PROFILE", k)}
-    env |= {"RUSTFLAGS": "-Csymbol-mangling-version=v0", "CARGO_TARGET_DIR": str(target_dir)}
+    env |= {"RUSTFLAGS": "-Csymbol-mangling-version=v0", "CARGO_TARGET_DIR": str(target_dir),
+            "CARGO_PROFILE_RELEASE_OPT_LEVEL": opt_level}
     command = ["cargo", "build", "--quiet", "--release", "--target", TARGET]
     if subprocess.run(command, cwd=probe, env=env).returncode != 0:
         sys.exit("check_disassembly: the program that is to be disassembled does not build")
@@ -161,9 +171,33 @@ def callees(body, table):
     return found
 
 
+def check_size():
+    """What is wrong with a program that was compiled for size."""
+    binary = build("s")
+    code = functions(binary)
+    table = global_offset_table(binary, code)
+    looked_at = 0
+    for _, name, body in code:
+        if not (TRAMPOLINE.search(name) and FAST_AT_ANY_SIZE.search(TRAMPOLINE.split(name, 1)[-1])):
+            continue
+        looked_at += 1
+        for callee in set(callees(body, table)) - {name}:
+            if not MAY_CALL_AT_ANY_SIZE.match(callee):
+                yield f"{name}\n    compiled for size, calls {callee}"
+        # The numbers among the type arguments are chains, rows and vectors, or rows and vectors.
+        if shape := re.search(r"(?:tile|block)::Tile<(?:[^<>]*, )?([\d, ]+)>", name):
+            sums = math.prod(int(number) for number in shape[1].split(", "))
+            multiply_adds = sum(bool(re.match(r"vfn?madd\d+ps ", line)) for line in body)
+            if multiply_adds < sums:
+                yield f"{name}\n    compiled for size, has {multiply_adds} multiply-adds for {sums} sums"
+    print(f"compiled for size: {looked_at} functions")
+    if looked_at < 20:
+        yield f"compiled for size, only {looked_at} functions were found to be looked at: were they renamed?"
+
+
 def main():
-    binary = build()
-    problems = []
+    problems = list(check_size())
+    binary = build("3")
     code = functions(binary)
     table = global_offset_table(binary, code)
     symbols = [line[19:] for line in output("nm", "-C", binary).splitlines()]

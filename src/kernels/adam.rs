@@ -1,5 +1,6 @@
 //! One step of Adam over one tensor.
 
+use super::{behind, behind_mut};
 use crate::Level;
 use crate::simd::{Kernel, Simd};
 
@@ -51,30 +52,27 @@ impl Kernel for Adam<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let lanes = S::LANES;
-        let factors = self.factors;
-        let full = self.parameters.len() / lanes * lanes;
-        let (p, p_tail) = self.parameters.split_at_mut(full);
-        let (g, g_tail) = self.gradients.split_at(full);
-        let (m, m_tail) = self.first_moments.split_at_mut(full);
-        let (v, v_tail) = self.second_moments.split_at_mut(full);
-        for (((p, g), m), v) in p
-            .chunks_exact_mut(lanes)
-            .zip(g.chunks_exact(lanes))
-            .zip(m.chunks_exact_mut(lanes))
-            .zip(v.chunks_exact_mut(lanes))
-        {
+        let Self { factors, parameters: p, gradients: g, first_moments: m, second_moments: v } = self;
+        let (g, m, v) = (&g[..p.len()], &mut m[..p.len()], &mut v[..p.len()]);
+        let mut first = 0;
+        while p.len() - first >= S::LANES {
+            let whole = first..first + S::LANES;
+            let (p, g) = (&mut p[whole.clone()], &g[whole.clone()]);
+            let (m, v) = (&mut m[whole.clone()], &mut v[whole]);
             let (p_new, m_new, v_new) = step(s, factors, s.load(p), s.load(g), s.load(m), s.load(v));
             s.store(p_new, p);
             s.store(m_new, m);
             s.store(v_new, v);
+            first += S::LANES;
         }
-        if !p_tail.is_empty() {
-            let (p, g) = (s.load_partial(p_tail), s.load_partial(g_tail));
-            let (p, m, v) = step(s, factors, p, g, s.load_partial(m_tail), s.load_partial(v_tail));
-            s.store_partial(p, p_tail);
-            s.store_partial(m, m_tail);
-            s.store_partial(v, v_tail);
+        let (p, g) = (behind_mut(p, first), behind(g, first));
+        let (m, v) = (behind_mut(m, first), behind_mut(v, first));
+        if !p.is_empty() {
+            let (old_p, old_g) = (s.load_partial(p), s.load_partial(g));
+            let (p_new, m_new, v_new) = step(s, factors, old_p, old_g, s.load_partial(m), s.load_partial(v));
+            s.store_partial(p_new, p);
+            s.store_partial(m_new, m);
+            s.store_partial(v_new, v);
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::exp::exp;
 #[cfg(feature = "alloc")]
 use super::recurrence::Strided;
+use super::{behind, behind_mut};
 use crate::Level;
 #[cfg(feature = "alloc")]
 use crate::batch::{self, SAMPLES_PER_GROUP};
@@ -100,8 +101,11 @@ impl Kernel for Row<'_> {
         let largest = largest(s, logits);
         let sum = exponentials(s, logits, largest, d_logits);
         let factor = s.splat(scale / sum);
-        for chunk in d_logits.chunks_mut(S::LANES) {
-            store_some(s, s.mul(load_some(s, chunk), factor), chunk);
+        let mut first = 0;
+        while first < d_logits.len() {
+            let exponentials = behind_mut(d_logits, first);
+            store_some(s, s.mul(load_some(s, exponentials), factor), exponentials);
+            first += S::LANES;
         }
         d_logits[target] -= scale;
         libm::log(f64::from(sum)) - (f64::from(logits[target]) - f64::from(largest))
@@ -111,18 +115,22 @@ impl Kernel for Row<'_> {
 /// The largest element that is not NaN. One that is makes its own exponential NaN, and with it the sum and all results.
 #[inline(always)]
 fn largest<S: Simd>(s: S, row: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; PARTIAL_SUMS];
-    let mut rest = row;
-    if row.len() >= S::LANES {
-        let mut largest = s.splat(f32::NEG_INFINITY);
-        for chunk in row.chunks_exact(S::LANES) {
-            // What is not NaN goes second: the maximum gives it back where the other one is NaN.
-            largest = s.max(s.load(chunk), largest);
-        }
-        s.store(largest, &mut lanes);
-        rest = &row[row.len() / S::LANES * S::LANES..];
+    let mut vector = s.splat(f32::NEG_INFINITY);
+    let mut first = 0;
+    while first + S::LANES <= row.len() {
+        // What is not NaN goes second: the maximum gives it back where the other one is NaN.
+        vector = s.max(s.load(behind(row, first)), vector);
+        first += S::LANES;
     }
-    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |largest, x| if *x > largest { *x } else { largest })
+    let mut lanes = [f32::NEG_INFINITY; PARTIAL_SUMS];
+    s.store(vector, &mut lanes);
+    let mut largest = f32::NEG_INFINITY;
+    for numbers in [&lanes, behind(row, first)] {
+        for x in numbers {
+            largest = if *x > largest { *x } else { largest };
+        }
+    }
+    largest
 }
 
 /// `out = exp(row - largest)`; returns the sum, taken in [`PARTIAL_SUMS`] interleaved parts that are then halved.
@@ -130,12 +138,12 @@ fn largest<S: Simd>(s: S, row: &[f32]) -> f32 {
 fn exponentials<S: Simd>(s: S, row: &[f32], largest: f32, out: &mut [f32]) -> f32 {
     let mut parts = [0.0; PARTIAL_SUMS];
     let shift = s.splat(largest);
-    for (row, out) in row.chunks(PARTIAL_SUMS).zip(out.chunks_mut(PARTIAL_SUMS)) {
-        let vectors = row.chunks(S::LANES).zip(out.chunks_mut(S::LANES)).zip(parts.chunks_mut(S::LANES));
-        for ((x, out), part) in vectors {
-            store_some(s, exp(s, s.sub(load_some(s, x), shift)), out);
-            s.store(s.add(s.load(part), load_some(s, out)), part);
-        }
+    let mut first = 0;
+    while first < row.len() {
+        let (out, part) = (behind_mut(out, first), behind_mut(&mut parts, first % PARTIAL_SUMS));
+        store_some(s, exp(s, s.sub(load_some(s, behind(row, first)), shift)), out);
+        s.store(s.add(s.load(part), load_some(s, out)), part);
+        first += S::LANES;
     }
     let mut width = PARTIAL_SUMS;
     while width > 1 {
