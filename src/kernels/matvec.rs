@@ -332,7 +332,7 @@ fn chains_of<
     for i in done..terms {
         unrolled!(c < C, {
             let k = chain_start(c, C, K) + i;
-            let x = if in_registers { s.one_of_four(fours[k / 4], indices[k % 4]) } else { s.splat(numbers[k]) };
+            let x = input(s, in_registers.then_some(&fours), indices, numbers, k);
             add_term::<S, P, PARTIAL, N>(s, weight, k, x, first, &mut sums[c]);
         });
     }
@@ -340,7 +340,7 @@ fn chains_of<
     unrolled!(c < C, {
         let k = chain_start(c, C, K) + K / C;
         if k < chain_start(c + 1, C, K) {
-            let x = if in_registers { s.one_of_four(fours[k / 4], indices[k % 4]) } else { s.splat(numbers[k]) };
+            let x = input(s, in_registers.then_some(&fours), indices, numbers, k);
             add_term::<S, P, PARTIAL, N>(s, weight, k, x, first, &mut sums[c]);
         }
     });
@@ -354,6 +354,15 @@ fn chains_of<
         }
     });
     total
+}
+
+/// Input `k` in every lane, out of registers where the inputs are in some.
+#[inline(always)]
+fn input<S: Simd>(s: S, registers: Option<&[S::F32; 4]>, indices: &[i32; 4], numbers: &[f32], k: usize) -> S::F32 {
+    match registers {
+        Some(fours) => s.one_of_four(fours[k / 4], indices[k % 4]),
+        None => s.splat(numbers[k]),
+    }
 }
 
 /// `sums[p] += x * weight[k][first..]`. What lies behind the last output of a row is the next row: it does no harm in lanes

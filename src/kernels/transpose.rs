@@ -56,11 +56,13 @@ impl Kernel for RowsToColumns<'_> {
             });
             done += S::LANES;
         }
-        for k in width - singly..width {
+        let mut k = width - singly;
+        while k < width {
             let column = behind_mut(columns, k * stride + first);
             each_lane!(sample, S::LANES, {
                 column[sample] = rows[sample][k];
             });
+            k += 1;
         }
     }
 }
@@ -107,11 +109,13 @@ impl Kernel for ColumnsToRows<'_> {
             });
             done += S::LANES;
         }
-        for n in width - singly..width {
+        let mut n = width - singly;
+        while n < width {
             let column = behind(columns, n * stride + first);
             each_lane!(sample, S::LANES, {
                 rows[sample][n] = column[sample];
             });
+            n += 1;
         }
     }
 }
