@@ -564,16 +564,18 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
 ) {
     let width = V * S::LANES;
     let mut sums = *tile;
-    // One chain takes four terms at a time, which saves instructions. With two, or with six rows, the compiler would load
-    // the inputs of all four first, find no registers for them and keep them in memory.
+    // One chain takes four terms at a time, which saves instructions. With two, with six rows, or with sums in half of the
+    // registers of AVX-512, the compiler would load the inputs of all four first, find no registers for them and keep them
+    // in memory.
     const UNROLLED: usize = 4;
-    let unrolled = if C == 1 && S::TILE_ROWS != 6 { len / UNROLLED } else { 0 };
+    let full = S::TILE_ROWS == 6 || (S::LANES == 16 && M * V == 16);
+    let unrolled = if C == 1 && !full { len / UNROLLED } else { 0 };
     let mut whole: [&[[f32; UNROLLED]]; M] = [&[]; M];
     unrolled!(m < M, {
         whole[m] = &x[0][m].as_chunks().0[..unrolled];
     });
     for block in 0..unrolled {
-        let rows = &weights[0][block * UNROLLED * width..(block + 1) * UNROLLED * width];
+        let rows = &behind(weights[0], block * UNROLLED * width)[..UNROLLED * width];
         unrolled!(k of 0 1 2 3, {
             let mut x = [0.0; M];
             unrolled!(m < M, {
