@@ -564,11 +564,10 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
 ) {
     let width = V * S::LANES;
     let mut sums = *tile;
-    // One chain takes four terms at a time, which saves instructions. With two, with six rows, or with sums in half of the
-    // registers of AVX-512, the compiler would load the inputs of all four first, find no registers for them and keep them
-    // in memory.
+    // One chain takes four terms at a time, which saves instructions: a compiler then loads the inputs of all four first. With
+    // two chains, with sixteen sums, or with 16 registers and six rows, it would find no registers for them.
     const UNROLLED: usize = 4;
-    let full = S::TILE_ROWS == 6 || (S::LANES == 16 && M * V == 16);
+    let full = M * V == 16 || S::TILE_ROWS == 6;
     let unrolled = if C == 1 && !full { len / UNROLLED } else { 0 };
     let mut whole: [&[[f32; UNROLLED]]; M] = [&[]; M];
     unrolled!(m < M, {
