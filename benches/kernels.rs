@@ -41,6 +41,28 @@ fn step<const H: usize>(c: &mut Criterion) {
     group.finish();
 }
 
+/// The way back through one step, gradients of everything: training without a heap.
+fn step_backward<const H: usize>(c: &mut Criterion) {
+    let mut generator = Generator::seed(1);
+    let cell = RnnCell::<H, H>::boxed(&mut generator);
+    let [x, h, d] = [0, 1, 2].map(|_| rows::<H>(&mut generator, 1)[0]);
+    let next = cell.step(&x, &h);
+    let mut gradients = RnnCell::<H, H>::zeros_boxed();
+    let mut group = c.benchmark_group(format!("step-backward/{H}"));
+    group.throughput(Throughput::Elements((8 * H * H) as u64));
+    for level in Level::available() {
+        group.bench_function(level.name(), |b| {
+            b.iter(|| cell.step_backward_at(level, black_box(&x), &h, &next, &d, &mut gradients));
+        });
+    }
+    let (naive, mut gradients) = (reference_cell(&cell), reference::Cell::zeros(H, H));
+    let [x, h, next, d] = [x, h, next, d].map(|row| row.map(f64::from));
+    group.bench_function("reference", |b| {
+        b.iter(|| reference::cell_step_backward(&naive, black_box(&x), &h, &next, &d, &mut gradients));
+    });
+    group.finish();
+}
+
 /// tanh of an array, in numbers a second.
 fn tanh(c: &mut Criterion) {
     const NUMBERS: usize = 4096;
@@ -226,6 +248,10 @@ criterion_group!(
     step::<32>,
     step::<64>,
     step::<128>,
+    step_backward::<8>,
+    step_backward::<16>,
+    step_backward::<32>,
+    step_backward::<64>,
     sequence::<16>,
     sequence::<32>,
     sequence::<64>,
