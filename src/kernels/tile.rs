@@ -573,7 +573,8 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
     unrolled!(m < M, {
         whole[m] = &x[0][m].as_chunks().0[..unrolled];
     });
-    for block in 0..unrolled {
+    let mut block = 0;
+    while block < unrolled {
         let rows = &behind(weights[0], block * UNROLLED * width)[..UNROLLED * width];
         unrolled!(k of 0 1 2 3, {
             let mut x = [0.0; M];
@@ -582,6 +583,7 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
             });
             add_term(s, behind(rows, k * width), &x, &mut sums[0]);
         });
+        block += 1;
     }
     let mut k = unrolled * UNROLLED;
     while k < len {
