@@ -14,8 +14,9 @@ unless
      without lanes: those of `core` (most are panics), memcpy, and the like, tiles not even memcpy;
   5. from the step of a `Stream` nothing can be reached but trampolines and memory functions: no panic, no allocation, no
      system call;
-  6. compiled for size (`opt-level = "s"`, the usual thing on small devices), tiles hold a multiply-add for each of their
-     sums, so that no loop over them is left, and neither tiles nor steps call functions of `core` that are not panics.
+  6. compiled for size (`opt-level = "s"`), tiles add to as many registers as they have sums, so that no loop over sums is
+     left, and neither they nor the other inner loops (steps, Adam, ...) call functions of `core` but panics and copies, nor
+     do tiles copy. Only trampolines are looked at; a small device's level `portable` is the same source.
 
 It compiles for x86-64 and does not run what it compiles, so any CPU will do. Needs cargo, objdump, readelf and nm.
 """
@@ -97,7 +98,8 @@ MAY_CALL = re.compile(r"(core::|<core::|<\[[^\]]*\]>::)(?!.*elman::)|(mem(cpy|mo
 
 
 # What is looked at where programs are compiled for size, and what it may call there.
-FAST_AT_ANY_SIZE = re.compile(r"tile::|block::Tile<|transpose::|rnn_cell::Step<|linear::Apply<|adam::|softmax::")
+FAST_AT_ANY_SIZE = ["tile::", "block::Tile<", "transpose::", "rnn_cell::Step<", "rnn_cell::StepBackward<", "linear::Apply<",
+                    "adam::Adam", "softmax::"]
 MAY_CALL_AT_ANY_SIZE = re.compile(r"core::.*(panic|fail)|core::slice::copy_from_slice_impl|mem(cpy|set)\b|libm::|"
                                   r"<elman::simd::\w+::\w+ as elman::simd::Simd>::call::trampoline")
 
@@ -176,23 +178,31 @@ def check_size():
     binary = build("s")
     code = functions(binary)
     table = global_offset_table(binary, code)
-    looked_at = 0
-    for _, name, body in code:
-        if not (TRAMPOLINE.search(name) and FAST_AT_ANY_SIZE.search(TRAMPOLINE.split(name, 1)[-1])):
+    trampolines = [(name, body) for _, name, body in code if TRAMPOLINE.search(name)]
+    found = {name: [kernel for kernel in FAST_AT_ANY_SIZE if kernel in TRAMPOLINE.split(name, 1)[-1]] for name, _ in trampolines}
+    for level in LEVELS:
+        here = {kernel for name, kernels in found.items() if name.startswith(f"<elman::simd::{level}") for kernel in kernels}
+        for kernel in set(FAST_AT_ANY_SIZE) - here:
+            yield f"compiled for size, no trampoline of {level} for {kernel}: was the kernel renamed?"
+    for name, body in trampolines:
+        if not found[name]:
             continue
-        looked_at += 1
+        is_tile = "Tile<" in TRAMPOLINE.split(name, 1)[-1]
         for callee in set(callees(body, table)) - {name}:
-            if not MAY_CALL_AT_ANY_SIZE.match(callee):
+            if not MAY_CALL_AT_ANY_SIZE.match(callee) or (is_tile and callee.startswith("mem")):
                 yield f"{name}\n    compiled for size, calls {callee}"
         # The numbers among the type arguments are chains, rows and vectors, or rows and vectors.
-        if shape := re.search(r"(?:tile|block)::Tile<(?:[^<>]*, )?([\d, ]+)>", name):
-            sums = math.prod(int(number) for number in shape[1].split(", "))
-            multiply_adds = sum(bool(re.match(r"vfn?madd\d+ps ", line)) for line in body)
-            if multiply_adds < sums:
-                yield f"{name}\n    compiled for size, has {multiply_adds} multiply-adds for {sums} sums"
-    print(f"compiled for size: {looked_at} functions")
-    if looked_at < 20:
-        yield f"compiled for size, only {looked_at} functions were found to be looked at: were they renamed?"
+        if not is_tile:
+            continue
+        shape = re.search(r"(?:tile|block)::Tile<(?:[^<>,]+, )??(\d+(?:, \d+)*)>", name)
+        if not shape:
+            yield f"{name}\n    its shape is not among its type arguments"
+            continue
+        sums = math.prod(int(number) for number in shape[1].split(", "))
+        registers = {line.rsplit(",", 1)[1] for line in body if line.startswith("vfmadd231ps ")}
+        if len(registers) < sums:
+            yield f"{name}\n    compiled for size, adds to {len(registers)} registers for {sums} sums"
+    print(f"compiled for size: {sum(map(bool, found.values()))} functions")
 
 
 def main():

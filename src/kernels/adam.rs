@@ -1,6 +1,6 @@
 //! One step of Adam over one tensor.
 
-use super::{behind, behind_mut};
+use super::{starting_at, starting_at_mut};
 use crate::Level;
 use crate::simd::{Kernel, Simd};
 
@@ -65,8 +65,8 @@ impl Kernel for Adam<'_> {
             s.store(v_new, v);
             first += S::LANES;
         }
-        let (p, g) = (behind_mut(p, first), behind(g, first));
-        let (m, v) = (behind_mut(m, first), behind_mut(v, first));
+        let (p, g) = (starting_at_mut(p, first), starting_at(g, first));
+        let (m, v) = (starting_at_mut(m, first), starting_at_mut(v, first));
         if !p.is_empty() {
             let (old_p, old_g) = (s.load_partial(p), s.load_partial(g));
             let (p_new, m_new, v_new) = step(s, factors, old_p, old_g, s.load_partial(m), s.load_partial(v));

@@ -2,7 +2,7 @@
 
 use super::transpose::RowsToColumns;
 use super::view::{View, ViewMut};
-use super::{behind, behind_mut, chain_start, chains, flat, flat_mut, zeros};
+use super::{chain_start, chains, flat, flat_mut, starting_at, starting_at_mut, zeros};
 use crate::simd::{Kernel, Simd, load, load_some};
 
 /// What happens to a sum before it is stored.
@@ -46,9 +46,9 @@ impl<const N: usize> Sum<N> for [f32; N] {
 
     #[inline(always)]
     fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
-        let mut vectors = zeros::<S, P>();
+        let mut vectors: [S::F32; P] = zeros();
         unrolled!(p < P, {
-            vectors[p] = load::<S, PARTIAL>(s, behind(self, first + p * S::LANES));
+            vectors[p] = load::<S, PARTIAL>(s, starting_at(self, first + p * S::LANES));
         });
         vectors
     }
@@ -267,10 +267,10 @@ fn finish_panel<S: Simd, F: Finish, const P: usize, const PARTIAL: bool, const N
             // By way of whole vectors: a masked store costs as much as a dozen plain ones on some CPUs with AVX2.
             let mut lanes = [0.0; 16];
             s.store(result, &mut lanes);
-            let to = behind_mut(out, first);
+            let to = starting_at_mut(out, first);
             to.copy_from_slice(&lanes[..to.len()]);
         } else {
-            s.store(result, behind_mut(out, first + p * S::LANES));
+            s.store(result, starting_at_mut(out, first + p * S::LANES));
         }
     });
 }
@@ -292,7 +292,7 @@ fn chains_of<
     start: [S::F32; P],
     first: usize,
 ) -> [S::F32; P] {
-    let mut sums: [[S::F32; P]; C] = bytemuck::Zeroable::zeroed();
+    let mut sums: [[S::F32; P]; C] = zeros();
     sums[0] = start;
     let (weight, numbers) = (flat(weight), x.numbers());
     // A core forwards several reads from a store that is still on its way at one speed or at another, as it happens (Zen 4:
@@ -303,11 +303,11 @@ fn chains_of<
     // If the compiler knew the indices, it would read every number by itself after all.
     static INDICES: [i32; 4] = [0, 1, 2, 3];
     let indices = if in_registers || long { core::hint::black_box(&INDICES) } else { &INDICES };
-    let mut fours = zeros::<S, 4>();
+    let mut fours: [S::F32; 4] = zeros();
     if in_registers {
         unrolled!(four of 0 1 2 3, {
             if 4 * four < K {
-                fours[four] = s.load_four(behind(numbers, 4 * four));
+                fours[four] = s.load_four(starting_at(numbers, 4 * four));
             }
         });
     }
@@ -316,9 +316,9 @@ fn chains_of<
     let uncounted = |count: usize| core::hint::black_box(count).min(count);
     let blocks = if long { uncounted(K / C / 4) } else { 0 };
     for block in 0..blocks {
-        let mut fours = zeros::<S, C>();
+        let mut fours: [S::F32; C] = zeros();
         unrolled!(c < C, {
-            fours[c] = s.load_four(behind(numbers, chain_start(c, C, K) + 4 * block));
+            fours[c] = s.load_four(starting_at(numbers, chain_start(c, C, K) + 4 * block));
         });
         unrolled!(j of 0 1 2 3, {
             unrolled!(c < C, {
@@ -377,7 +377,7 @@ fn add_term<S: Simd, const P: usize, const PARTIAL: bool, const N: usize>(
     sums: &mut [S::F32; P],
 ) {
     unrolled!(p < P, {
-        let row = behind(weight, k * N + first + p * S::LANES);
+        let row = starting_at(weight, k * N + first + p * S::LANES);
         let w = if PARTIAL { load_some(s, row) } else { s.load(row) };
         sums[p] = s.mul_add(x, w, sums[p]);
     });
@@ -396,11 +396,11 @@ pub(crate) fn matvec_transposed<S: Simd, const K: usize, const N: usize>(
     let mut turned = [[0.0; BLOCK]; N];
     let mut begin = 0;
     while begin < K {
-        let rows = behind(flat(weight), begin * N);
+        let rows = starting_at(flat(weight), begin * N);
         turn(s, rows, BLOCK.min(K - begin), &mut turned);
         let zero = [0.0; BLOCK];
         let product = Product::<_, _, N, BLOCK, K> { start: &zero, weight: &turned, x: d };
-        let to = behind_mut(&mut out, begin);
+        let to = starting_at_mut(&mut out, begin);
         let count = BLOCK.min(to.len());
         to[..count].copy_from_slice(&evaluate(s, &product, Linear)[..count]);
         begin += BLOCK;
@@ -432,9 +432,9 @@ fn turn<S: Simd, const N: usize>(s: S, rows: &[f32], count: usize, turned: &mut 
 fn turn_vectors<S: Simd, const N: usize>(s: S, rows: &[f32], count: usize, turned: &mut [[f32; BLOCK]; N]) {
     let mut done = 0;
     while done < count {
-        // Where there are no more rows than that, some are turned twice.
+        // The last vector ends with the last row; some rows before it are then turned twice.
         let first = done.min(count - S::LANES);
-        let rows = View { data: behind(rows, first * N), stride: N };
+        let rows = View { data: starting_at(rows, first * N), stride: N };
         let columns = ViewMut { data: flat_mut(turned), stride: BLOCK };
         RowsToColumns { rows, width: N, columns, first }.run(s);
         done += S::LANES;

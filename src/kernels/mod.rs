@@ -14,8 +14,6 @@
 //! (one sample, one step); with many samples in flight two at a time or one after the other do as well.
 #![forbid(unsafe_code)]
 
-use crate::simd::Simd;
-
 /// A block again and again, for every index in a list that lies below a constant, or for all of them: no loop, whatever
 /// the compiler optimizes for.
 ///
@@ -59,21 +57,21 @@ mod transpose;
 mod view;
 pub(crate) mod weight_gradient;
 
-/// `P` vectors of zeros. No `[zero; P]`, which is a loop for a vector.
+/// Vectors of zeros. Not `[zero; P]`, which is compiled to a loop where programs are optimized for size.
 #[inline(always)]
-fn zeros<S: Simd, const P: usize>() -> [S::F32; P] {
-    bytemuck::Zeroable::zeroed()
+fn zeros<T: bytemuck::Zeroable>() -> T {
+    T::zeroed()
 }
 
 /// `numbers[first..]`, which is a call with `opt-level = "z"`.
 #[inline(always)]
-fn behind(numbers: &[f32], first: usize) -> &[f32] {
+fn starting_at(numbers: &[f32], first: usize) -> &[f32] {
     &numbers[first..numbers.len()]
 }
 
 /// The same, to be written.
 #[inline(always)]
-fn behind_mut(numbers: &mut [f32], first: usize) -> &mut [f32] {
+fn starting_at_mut(numbers: &mut [f32], first: usize) -> &mut [f32] {
     let end = numbers.len();
     &mut numbers[first..end]
 }

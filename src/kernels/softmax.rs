@@ -3,7 +3,7 @@
 use super::exp::exp;
 #[cfg(feature = "alloc")]
 use super::recurrence::Strided;
-use super::{behind, behind_mut};
+use super::{starting_at, starting_at_mut};
 use crate::Level;
 #[cfg(feature = "alloc")]
 use crate::batch::{self, SAMPLES_PER_GROUP};
@@ -103,7 +103,7 @@ impl Kernel for Row<'_> {
         let factor = s.splat(scale / sum);
         let mut first = 0;
         while first < d_logits.len() {
-            let exponentials = behind_mut(d_logits, first);
+            let exponentials = starting_at_mut(d_logits, first);
             store_some(s, s.mul(load_some(s, exponentials), factor), exponentials);
             first += S::LANES;
         }
@@ -119,13 +119,13 @@ fn largest<S: Simd>(s: S, row: &[f32]) -> f32 {
     let mut first = 0;
     while first + S::LANES <= row.len() {
         // What is not NaN goes second: the maximum gives it back where the other one is NaN.
-        vector = s.max(s.load(behind(row, first)), vector);
+        vector = s.max(s.load(starting_at(row, first)), vector);
         first += S::LANES;
     }
     let mut lanes = [f32::NEG_INFINITY; PARTIAL_SUMS];
     s.store(vector, &mut lanes);
     let mut largest = f32::NEG_INFINITY;
-    for numbers in [&lanes, behind(row, first)] {
+    for numbers in [&lanes, starting_at(row, first)] {
         for x in numbers {
             largest = if *x > largest { *x } else { largest };
         }
@@ -140,8 +140,8 @@ fn exponentials<S: Simd>(s: S, row: &[f32], largest: f32, out: &mut [f32]) -> f3
     let shift = s.splat(largest);
     let mut first = 0;
     while first < row.len() {
-        let (out, part) = (behind_mut(out, first), behind_mut(&mut parts, first % PARTIAL_SUMS));
-        store_some(s, exp(s, s.sub(load_some(s, behind(row, first)), shift)), out);
+        let (out, part) = (starting_at_mut(out, first), starting_at_mut(&mut parts, first % PARTIAL_SUMS));
+        store_some(s, exp(s, s.sub(load_some(s, starting_at(row, first)), shift)), out);
         s.store(s.add(s.load(part), load_some(s, out)), part);
         first += S::LANES;
     }

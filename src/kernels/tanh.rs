@@ -6,7 +6,7 @@
 //! reciprocal, so that every CPU computes the same bits. `scripts/elementary` makes the constants and sweeps all 2^32
 //! inputs.
 
-use super::{behind, behind_mut};
+use super::{starting_at, starting_at_mut};
 use crate::simd::{Kernel, Simd, load_some, store_some};
 
 /// One number for each segment, at the low three bits of `bits(0.828 |x| + 0.5) >> 22`, twice.
@@ -103,8 +103,8 @@ pub(crate) fn times_derivative<S: Simd, const N: usize>(s: S, d: &[f32; N], y: &
     let mut products = [0.0; N];
     let mut first = 0;
     while first < N {
-        let slope = derivative_from_output(s, load_some(s, behind(y, first)));
-        store_some(s, s.mul(load_some(s, behind(d, first)), slope), behind_mut(&mut products, first));
+        let slope = derivative_from_output(s, load_some(s, starting_at(y, first)));
+        store_some(s, s.mul(load_some(s, starting_at(d, first)), slope), starting_at_mut(&mut products, first));
         first += S::LANES;
     }
     products

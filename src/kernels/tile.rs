@@ -22,7 +22,7 @@
 use super::pack::{NUMBERS_PER_LINE, Panel, Panels, Span};
 use super::tanh::{derivative_from_output, tanh};
 use super::view::{View, ViewMut};
-use super::{behind, behind_mut, chain_start, chains, zeros};
+use super::{chain_start, chains, starting_at, starting_at_mut, zeros};
 use crate::simd::{Kernel, Simd, load_some, store_some};
 use core::ops::Range;
 
@@ -197,14 +197,14 @@ impl View<'_> {
     /// Vectors of row `m` from a column on; a single one may reach beyond the last of `columns`.
     #[inline(always)]
     fn load<S: Simd, const V: usize>(&self, s: S, m: usize, column: usize, columns: usize) -> [S::F32; V] {
-        let mut vectors = zeros::<S, V>();
+        let mut vectors: [S::F32; V] = zeros();
         if !self.data.is_empty() {
-            let from = behind(self.data, m * self.stride + column);
+            let from = starting_at(self.data, m * self.stride + column);
             if V == 1 {
                 vectors[0] = load_some(s, &from[..columns - column]);
             } else {
                 unrolled!(v < V, {
-                    vectors[v] = s.load(behind(from, v * S::LANES));
+                    vectors[v] = s.load(starting_at(from, v * S::LANES));
                 });
             }
         }
@@ -389,7 +389,7 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
                 s.call(Prefetch { rows, outer, inner, columns: column..column + V * S::LANES, of });
             }
             let from = rows.start.view(outer, inner);
-            let mut sums = zero_tile::<S, M, V>();
+            let mut sums: [[S::F32; V]; M] = zeros();
             unrolled!(m < M, {
                 sums[m] = from.load::<S, V>(s, m, column, columns);
             });
@@ -401,7 +401,7 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
             match rows.finish {
                 Finish::Tanh => {
                     // A copy, made vector by vector: the sums themselves would have to be in memory all the time.
-                    let mut finished = zero_tile::<S, M, V>();
+                    let mut finished: [[S::F32; V]; M] = zeros();
                     unrolled!(m < M, {
                         finished[m] = sums[m];
                     });
@@ -419,7 +419,7 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
                             let y = of.load::<S, V>(s, m, columns.start, columns.end);
                             unrolled!(v < V, {
                                 let d_sum = s.mul(sums[m][v], derivative_from_output(s, y[v]));
-                                store::<S, V>(s, d_sum, behind_mut(row, v * S::LANES));
+                                store::<S, V>(s, d_sum, starting_at_mut(row, v * S::LANES));
                             });
                         }
                     });
@@ -448,8 +448,8 @@ impl<const V: usize> Kernel for FinishByTanh<'_, V> {
         while m < sums.len() / (V * S::LANES) {
             let row = &mut to.data[m * to.stride..][columns.clone()];
             unrolled!(v < V, {
-                let sum = s.load(behind(sums, (m * V + v) * S::LANES));
-                store::<S, V>(s, tanh(s, sum), behind_mut(row, v * S::LANES));
+                let sum = s.load(starting_at(sums, (m * V + v) * S::LANES));
+                store::<S, V>(s, tanh(s, sum), starting_at_mut(row, v * S::LANES));
             });
             m += 1;
         }
@@ -486,7 +486,7 @@ fn sum<S: Simd, const C: usize, const M: usize, const V: usize>(
         return first;
     }
     put_aside::<S, M, V>(&mut first);
-    add_tiles(s, &first, &pair::<S, C, M, V>(s, panel, &x, k, (2, chains), zero_tile::<S, M, V>()))
+    add_tiles(s, &first, &pair::<S, C, M, V>(s, panel, &x, k, (2, chains), zeros()))
 }
 
 /// The sums of chain `first`, from `start`, and of the one behind it, added.
@@ -499,7 +499,7 @@ fn pair<S: Simd, const C: usize, const M: usize, const V: usize>(
     (first, chains): (usize, usize),
     start: [[S::F32; V]; M],
 ) -> [[S::F32; V]; M] {
-    let zero = zero_tile::<S, M, V>();
+    let zero: [[S::F32; V]; M] = zeros();
     if C == 2 {
         let [a, b] = side_by_side::<S, 2, M, V>(s, panel, rows, k, (first, chains), [start, zero]);
         return add_tiles(s, &a, &b);
@@ -568,24 +568,24 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
     // two chains, with sixteen sums, or with 16 registers and six rows, it would find no registers for them.
     const UNROLLED: usize = 4;
     let full = M * V == 16 || S::TILE_ROWS == 6;
-    let unrolled = if C == 1 && !full { len / UNROLLED } else { 0 };
+    let blocks = if C == 1 && !full { len / UNROLLED } else { 0 };
     let mut whole: [&[[f32; UNROLLED]]; M] = [&[]; M];
     unrolled!(m < M, {
-        whole[m] = &x[0][m].as_chunks().0[..unrolled];
+        whole[m] = &x[0][m].as_chunks().0[..blocks];
     });
     let mut block = 0;
-    while block < unrolled {
-        let rows = &behind(weights[0], block * UNROLLED * width)[..UNROLLED * width];
+    while block < blocks {
+        let rows = &starting_at(weights[0], block * UNROLLED * width)[..UNROLLED * width];
         unrolled!(k of 0 1 2 3, {
             let mut x = [0.0; M];
             unrolled!(m < M, {
                 x[m] = whole[m][block][k];
             });
-            add_term(s, behind(rows, k * width), &x, &mut sums[0]);
+            add_term(s, starting_at(rows, k * width), &x, &mut sums[0]);
         });
         block += 1;
     }
-    let mut k = unrolled * UNROLLED;
+    let mut k = blocks * UNROLLED;
     while k < len {
         unrolled!(c < C, {
             add_term(s, &weights[c][k * width..(k + 1) * width], &numbers(&x[c], k), &mut sums[c]);
@@ -613,9 +613,9 @@ pub(crate) fn add_term<S: Simd, const M: usize, const V: usize>(
     x: &[f32; M],
     sums: &mut [[S::F32; V]; M],
 ) {
-    let mut w = zeros::<S, V>();
+    let mut w: [S::F32; V] = zeros();
     unrolled!(v < V, {
-        w[v] = s.load(behind(weights, v * S::LANES));
+        w[v] = s.load(starting_at(weights, v * S::LANES));
     });
     unrolled!(m < M, {
         let x = s.splat(x[m]);
@@ -631,16 +631,11 @@ fn add_tiles<S: Simd, const M: usize, const V: usize>(
     a: &[[S::F32; V]; M],
     b: &[[S::F32; V]; M],
 ) -> [[S::F32; V]; M] {
-    let mut sums = zero_tile::<S, M, V>();
+    let mut sums: [[S::F32; V]; M] = zeros();
     unrolled!(m < M, {
         unrolled!(v < V, {
             sums[m][v] = s.add(a[m][v], b[m][v]);
         });
     });
     sums
-}
-
-#[inline(always)]
-fn zero_tile<S: Simd, const M: usize, const V: usize>() -> [[S::F32; V]; M] {
-    bytemuck::Zeroable::zeroed()
 }

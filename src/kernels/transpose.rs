@@ -1,7 +1,8 @@
-//! Rows of samples turned into columns, where samples are to lie in lanes, and columns turned back into rows.
+//! Rows turned into columns, of samples where those are to lie in lanes, of weights on the way back of a single step; and
+//! columns turned back into rows.
 
 use super::view::{View, ViewMut};
-use super::{behind, behind_mut};
+use super::{starting_at, starting_at_mut, zeros};
 #[cfg(feature = "alloc")]
 use crate::simd::store_some;
 use crate::simd::{Kernel, Simd, load_some};
@@ -43,22 +44,22 @@ impl Kernel for RowsToColumns<'_> {
         let mut done = 0;
         while done < width - singly {
             let begin = block_begin(S::LANES, done, width);
-            let mut block: [S::F32; MOST_LANES] = bytemuck::Zeroable::zeroed();
+            let mut block: [S::F32; MOST_LANES] = zeros();
             each_lane!(sample, S::LANES, {
                 let row = rows[sample];
-                block[sample] = if width < S::LANES { load_some(s, row) } else { s.load(behind(row, begin)) };
+                block[sample] = if width < S::LANES { load_some(s, row) } else { s.load(starting_at(row, begin)) };
             });
             transpose(s, &mut block);
             each_lane!(k, S::LANES, {
                 if k < width {
-                    s.store(block[k], behind_mut(columns, (begin + k) * stride + first));
+                    s.store(block[k], starting_at_mut(columns, (begin + k) * stride + first));
                 }
             });
             done += S::LANES;
         }
         let mut k = width - singly;
         while k < width {
-            let column = behind_mut(columns, k * stride + first);
+            let column = starting_at_mut(columns, k * stride + first);
             each_lane!(sample, S::LANES, {
                 column[sample] = rows[sample][k];
             });
@@ -92,10 +93,10 @@ impl Kernel for ColumnsToRows<'_> {
         let mut done = 0;
         while done < width - singly {
             let begin = block_begin(S::LANES, done, width);
-            let mut block: [S::F32; MOST_LANES] = bytemuck::Zeroable::zeroed();
+            let mut block: [S::F32; MOST_LANES] = zeros();
             each_lane!(k, S::LANES, {
                 if k < width {
-                    block[k] = s.load(behind(columns, (begin + k) * stride + first));
+                    block[k] = s.load(starting_at(columns, (begin + k) * stride + first));
                 }
             });
             transpose(s, &mut block);
@@ -104,14 +105,14 @@ impl Kernel for ColumnsToRows<'_> {
                 if width < S::LANES {
                     store_some(s, block[sample], row);
                 } else {
-                    s.store(block[sample], behind_mut(row, begin));
+                    s.store(block[sample], starting_at_mut(row, begin));
                 }
             });
             done += S::LANES;
         }
         let mut n = width - singly;
         while n < width {
-            let column = behind(columns, n * stride + first);
+            let column = starting_at(columns, n * stride + first);
             each_lane!(sample, S::LANES, {
                 rows[sample][n] = column[sample];
             });

@@ -1,6 +1,6 @@
 //! The gradient of a weight matrix: a sum of outer products over rows.
 
-use super::{behind, behind_mut};
+use super::{starting_at, starting_at_mut};
 use crate::simd::{Simd, load_some, store_some};
 #[cfg(feature = "alloc")]
 pub(crate) use block::{Block, COLUMNS_IN_PLACE, Source};
@@ -20,7 +20,7 @@ pub(crate) fn add_outer_product<S: Simd>(s: S, input: &[f32], d_output: &[f32], 
 fn add_multiple<S: Simd>(s: S, x: S::F32, d: &[f32], to: &mut [f32]) {
     let mut first = 0;
     while first < d.len() {
-        let (d, to) = (behind(d, first), behind_mut(to, first));
+        let (d, to) = (starting_at(d, first), starting_at_mut(to, first));
         store_some(s, s.add(load_some(s, to), s.mul(x, load_some(s, d))), to);
         first += S::LANES;
     }
@@ -31,7 +31,7 @@ fn add_multiple<S: Simd>(s: S, x: S::F32, d: &[f32], to: &mut [f32]) {
 pub(crate) fn add_row<S: Simd>(s: S, d_output: &[f32], d_bias: &mut [f32]) {
     let mut first = 0;
     while first < d_output.len() {
-        let (d, to) = (behind(d_output, first), behind_mut(d_bias, first));
+        let (d, to) = (starting_at(d_output, first), starting_at_mut(d_bias, first));
         store_some(s, s.add(load_some(s, to), load_some(s, d)), to);
         first += S::LANES;
     }
@@ -44,6 +44,7 @@ mod block {
     use crate::kernels::recurrence::Strided;
     use crate::kernels::tile::{add_term, next_tile};
     use crate::kernels::view::View;
+    use crate::kernels::zeros;
     use crate::simd::Kernel;
 
     /// Inputs from which on those of a tile are copied before they are multiplied, where tiles have so many rows: the inputs
@@ -355,7 +356,7 @@ mod block {
                     s.prefetch(&row[columns.min(first + v * S::LANES)..]);
                 }
             }
-            let mut sums: [[S::F32; V]; M] = bytemuck::Zeroable::zeroed();
+            let mut sums: [[S::F32; V]; M] = zeros();
             let width = V * S::LANES;
             for sample in 0..grid.0 {
                 let (first, View { data, stride }) = input.rows(sample);
@@ -378,7 +379,7 @@ mod block {
                     let begin = (m - skip) * columns;
                     let row = &mut d_weight[begin..begin + columns];
                     unrolled!(v < V, {
-                        let to = behind_mut(row, columns.min(first + v * S::LANES));
+                        let to = starting_at_mut(row, columns.min(first + v * S::LANES));
                         store_some(s, s.add(load_some(s, to), sums[m][v]), to);
                     });
                 }

@@ -40,9 +40,9 @@ impl Simd for Portable {
     fn prefetch(self, _: &[f32]) {}
     #[inline(always)]
     fn prefetch_for_later(self, _: &[f32]) {}
-    /// Not `f32x4::splat`, which is a loop with `opt-level = "s"`.
     #[inline(always)]
     fn splat(self, x: f32) -> f32x4 {
+        // `f32x4::splat` and its like are loops with `opt-level = "s"`.
         f32x4::new([x, x, x, x])
     }
     #[inline(always)]
