@@ -173,12 +173,17 @@ def callees(body, table):
     return found
 
 
+def disassembled(opt_level):
+    """The program, its functions, its global offset table, and name and instructions of its trampolines."""
+    binary = build(opt_level)
+    code = functions(binary)
+    trampolines = [(name, body) for _, name, body in code if TRAMPOLINE.search(name)]
+    return binary, code, global_offset_table(binary, code), trampolines
+
+
 def check_size():
     """What is wrong with a program that was compiled for size."""
-    binary = build("s")
-    code = functions(binary)
-    table = global_offset_table(binary, code)
-    trampolines = [(name, body) for _, name, body in code if TRAMPOLINE.search(name)]
+    _, _, table, trampolines = disassembled("s")
     found = {name: [kernel for kernel in FAST_AT_ANY_SIZE if kernel in TRAMPOLINE.split(name, 1)[-1]] for name, _ in trampolines}
     for level in LEVELS:
         here = {kernel for name, kernels in found.items() if name.startswith(f"<elman::simd::{level}") for kernel in kernels}
@@ -207,12 +212,9 @@ def check_size():
 
 def main():
     problems = list(check_size())
-    binary = build("3")
-    code = functions(binary)
-    table = global_offset_table(binary, code)
+    binary, code, table, trampolines = disassembled("3")
     symbols = [line[19:] for line in output("nm", "-C", binary).splitlines()]
 
-    trampolines = [(name, body) for _, name, body in code if TRAMPOLINE.search(name)]
     for level, register in LEVELS.items():
         here = [(name, body) for name, body in trampolines if name.startswith(f"<elman::simd::{level}")]
         if not here:
