@@ -53,7 +53,7 @@ pub(crate) mod softmax;
 pub(crate) mod tanh;
 #[cfg(feature = "alloc")]
 pub(crate) mod tile;
-mod transpose;
+pub(crate) mod transpose;
 mod view;
 pub(crate) mod weight_gradient;
 

@@ -6,6 +6,7 @@ use super::matvec::{self, Tanh, Weights};
 use super::pack::{Panels, Scratch};
 use super::samples_in_lanes;
 use super::tile::{self, Ahead, Finish, Input, Output, Rows, Table};
+use super::transpose::copy_transposed;
 use super::view::View;
 use super::weight_gradient::{Block, COLUMNS_IN_PLACE, Source};
 use crate::Level;
@@ -118,6 +119,26 @@ pub(crate) struct PackedCell {
     /// For samples in lanes: the weights of each neuron, one neuron after the other.
     pub(crate) input_of_neurons: Scratch,
     pub(crate) recurrent_of_neurons: Scratch,
+}
+
+impl PackedCell {
+    /// Packs what [`Projection`] reads, of input-major weights.
+    pub(crate) fn pack_input(&mut self, lanes: usize, weight_ih: &[f32], [bias_ih, bias_hh]: [&[f32]; 2]) {
+        let hidden = bias_ih.len();
+        self.input.pack(lanes, weight_ih, hidden);
+        for (to, (a, b)) in self.bias.get(hidden).iter_mut().zip(bias_ih.iter().zip(bias_hh)) {
+            *to = a + b;
+        }
+    }
+
+    /// Packs what else [`Forward`] reads.
+    pub(crate) fn pack_recurrent(&mut self, lanes: usize, weight_ih: &[f32], weight_hh: &[f32], hidden: usize) {
+        self.recurrent.pack(lanes, weight_hh, hidden);
+        if samples_in_lanes::pay(lanes, hidden) {
+            copy_transposed(weight_ih, hidden, self.input_of_neurons.get(weight_ih.len()));
+            copy_transposed(weight_hh, hidden, self.recurrent_of_neurons.get(weight_hh.len()));
+        }
+    }
 }
 
 /// `out(b, t) = bias + W x(b, t)` over a block of rows.

@@ -135,6 +135,15 @@ fn block_begin(lanes: usize, done: usize, width: usize) -> usize {
     done.min(width.saturating_sub(lanes))
 }
 
+/// `to[c][r] = from[r][c]`, where the rows of `from` have `columns` numbers: one at a time, for what is done once.
+pub(crate) fn copy_transposed(from: &[f32], columns: usize, to: &mut [f32]) {
+    for (column, to) in to.chunks_exact_mut(from.len() / columns).enumerate() {
+        for (to, x) in to.iter_mut().zip(from[column..].iter().step_by(columns)) {
+            *to = *x;
+        }
+    }
+}
+
 /// Turns `LANES` vectors, the rows of a square, into its columns: first all squares of four by four in it, then the square
 /// of those. Each round of perfect shuffles moves one bit of a number's row to its column.
 #[inline(always)]

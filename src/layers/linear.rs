@@ -1,9 +1,10 @@
 //! The affine layer: `Linear`.
 
 use super::rnn_cell::uniform_bound;
-use super::{fill_in_torch_order, torch_order};
+use super::{draw_in_torch_order, torch_order};
 use crate::kernels::flat_mut;
 use crate::kernels::matvec::{self, evaluate, matvec_transposed, product};
+use crate::kernels::transpose::copy_transposed;
 use crate::kernels::weight_gradient::{add_outer_product, add_row};
 use crate::parameters::{Parameters, impl_parameters};
 use crate::simd::{Kernel, Simd};
@@ -64,9 +65,8 @@ impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
     /// Draws all parameters anew, as [`Linear::new`] does.
     pub fn reset_parameters(&mut self, generator: &mut Generator) {
         let bound = uniform_bound(IN);
-        let mut next = || generator.uniform(-bound, bound);
-        fill_in_torch_order(&mut self.weight, &mut next);
-        self.bias.fill_with(&mut next);
+        draw_in_torch_order(generator, bound, self.weight.as_flattened_mut(), OUT);
+        generator.fill_uniform(&mut self.bias, -bound, bound);
     }
 
     /// A layer with PyTorch's weights: `weight` is `[OUT][IN]`, row-major.
@@ -88,11 +88,7 @@ impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
     pub fn load_torch(&mut self, weight: &[f32], bias: &[f32]) -> Result<(), Error> {
         Error::check_length("weight", OUT * IN, weight.len())?;
         Error::check_length("bias", OUT, bias.len())?;
-        for (out, row) in weight.chunks_exact(IN).enumerate() {
-            for (to, x) in self.weight.iter_mut().zip(row) {
-                to[out] = *x;
-            }
-        }
+        copy_transposed(weight, IN, self.weight.as_flattened_mut());
         self.bias.copy_from_slice(bias);
         Ok(())
     }

@@ -9,6 +9,8 @@ mod rnn_cell;
 mod rnn_threads;
 mod token_rnn_cell;
 
+use crate::Generator;
+
 pub use embedding::Embedding;
 pub use linear::Linear;
 #[cfg(feature = "alloc")]
@@ -21,14 +23,12 @@ fn torch_order<const IN: usize, const OUT: usize>(weight: &[[f32; OUT]; IN]) -> 
     (0..OUT).flat_map(move |out| weight.iter().map(move |row| row[out]))
 }
 
-/// The reverse: fills the stored transpose from PyTorch's order.
-fn fill_in_torch_order<const IN: usize, const OUT: usize>(
-    weight: &mut [[f32; OUT]; IN],
-    mut next: impl FnMut() -> f32,
-) {
-    for out in 0..OUT {
-        for row in weight.iter_mut() {
-            row[out] = next();
+/// Draws a matrix from U(-`bound`, `bound`), in PyTorch's order, into the transpose that is stored here, rows of `outputs`
+/// numbers. The size is a value, so that this is compiled once and not for every size of a layer.
+fn draw_in_torch_order(generator: &mut Generator, bound: f32, weight: &mut [f32], outputs: usize) {
+    for output in 0..outputs {
+        for x in weight[output..].iter_mut().step_by(outputs) {
+            *x = generator.uniform(-bound, bound);
         }
     }
 }

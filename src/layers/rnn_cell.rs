@@ -1,9 +1,10 @@
 //! One tanh recurrent layer: `RnnCell`.
 
-use super::{fill_in_torch_order, torch_order};
+use super::{draw_in_torch_order, torch_order};
 use crate::kernels::flat_mut;
 use crate::kernels::matvec::{Weights, matvec_transposed};
 use crate::kernels::tanh;
+use crate::kernels::transpose::copy_transposed;
 use crate::kernels::weight_gradient::{add_outer_product, add_row};
 use crate::parameters::{Parameters, impl_parameters};
 use crate::simd::{Kernel, Simd};
@@ -94,11 +95,10 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
     /// Draws all parameters anew, as [`RnnCell::new`] does.
     pub fn reset_parameters(&mut self, generator: &mut Generator) {
         let bound = uniform_bound(HID);
-        let mut next = || generator.uniform(-bound, bound);
-        fill_in_torch_order(&mut self.weight_ih, &mut next);
-        fill_in_torch_order(&mut self.weight_hh, &mut next);
-        self.bias_ih.fill_with(&mut next);
-        self.bias_hh.fill_with(&mut next);
+        draw_in_torch_order(generator, bound, self.weight_ih.as_flattened_mut(), HID);
+        draw_in_torch_order(generator, bound, self.weight_hh.as_flattened_mut(), HID);
+        generator.fill_uniform(&mut self.bias_ih, -bound, bound);
+        generator.fill_uniform(&mut self.bias_hh, -bound, bound);
     }
 
     /// A cell with PyTorch's weights.
@@ -122,16 +122,8 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
         Error::check_length("weight_hh", HID * HID, weights.weight_hh.len())?;
         Error::check_length("bias_ih", HID, weights.bias_ih.len())?;
         Error::check_length("bias_hh", HID, weights.bias_hh.len())?;
-        for (out, row) in weights.weight_ih.chunks_exact(IN).enumerate() {
-            for (to, x) in self.weight_ih.iter_mut().zip(row) {
-                to[out] = *x;
-            }
-        }
-        for (out, row) in weights.weight_hh.chunks_exact(HID).enumerate() {
-            for (to, x) in self.weight_hh.iter_mut().zip(row) {
-                to[out] = *x;
-            }
-        }
+        copy_transposed(weights.weight_ih, IN, self.weight_ih.as_flattened_mut());
+        copy_transposed(weights.weight_hh, HID, self.weight_hh.as_flattened_mut());
         self.bias_ih.copy_from_slice(weights.bias_ih);
         self.bias_hh.copy_from_slice(weights.bias_hh);
         Ok(())
@@ -343,15 +335,6 @@ pub(super) mod over_sequences {
         Ok(())
     }
 
-    /// What every input gives to a neuron, neuron after neuron.
-    fn transpose<const K: usize, const N: usize>(weight: &[[f32; N]; K], to: &mut [f32]) {
-        for (neuron, to) in to.chunks_exact_mut(K).enumerate() {
-            for (to, row) in to.iter_mut().zip(weight) {
-                *to = row[neuron];
-            }
-        }
-    }
-
     /// One row a sample.
     fn rows_of_samples<const N: usize>(rows: &[[f32; N]]) -> Strided<'_> {
         Strided::new(rows.as_flattened(), N, 1, 0)
@@ -393,20 +376,16 @@ pub(super) mod over_sequences {
             cache.output.reshape(input.shape());
             let lanes = run.level.lanes();
             let together = samples - Self::samples_alone(lanes, samples);
+            let biases = [&self.bias_ih[..], &self.bias_hh];
             if together > 0 || !Self::STEPS_TOGETHER {
-                cache.packed.input.pack(lanes, self.weight_ih.as_flattened(), HID);
-                for (to, (a, b)) in cache.packed.bias.get(HID).iter_mut().zip(self.bias_ih.iter().zip(&self.bias_hh)) {
-                    *to = a + b;
-                }
+                cache.packed.pack_input(lanes, self.weight_ih.as_flattened(), biases);
+            }
+            if together > 0 {
+                cache.packed.pack_recurrent(lanes, self.weight_ih.as_flattened(), self.weight_hh.as_flattened(), HID);
             }
             let (input, out) = (input.strided(), cache.output.rows_mut());
             let (out, out_alone) = out.split_at_mut(together * steps);
             if together > 0 {
-                cache.packed.recurrent.pack(lanes, self.weight_hh.as_flattened(), HID);
-                if samples_in_lanes::pay(lanes, HID) {
-                    transpose(&self.weight_ih, cache.packed.input_of_neurons.get(IN * HID));
-                    transpose(&self.weight_hh, cache.packed.recurrent_of_neurons.get(HID * HID));
-                }
                 let initial = rows_of_samples(&cache.initial);
                 let out = out.as_flattened_mut();
                 let scratch = batch::scratch_of_groups(&mut cache.scratch, together);
