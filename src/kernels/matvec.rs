@@ -299,16 +299,14 @@ fn chains_of<
     // 17 or 23 ns for each of very many steps of 4 neurons). So a state that is one vector is read by fours.
     let in_registers = const { X::JUST_WRITTEN && P == 1 && K.is_multiple_of(4) && K <= S::LANES && S::LANES >= 8 };
     // A long loop over several vectors waits for its reads.
-    let long = const { P > 1 && K / C >= 32 && S::TILE_ROWS == 8 };
+    let long = const { P > 1 && K / C >= 32 && S::REGISTERS == 32 };
     // If the compiler knew the indices, it would read every number by itself after all.
     static INDICES: [i32; 4] = [0, 1, 2, 3];
     let indices = if in_registers || long { core::hint::black_box(&INDICES) } else { &INDICES };
     let mut fours: [S::F32; 4] = zeros();
     if in_registers {
-        unrolled!(four of 0 1 2 3, {
-            if 4 * four < K {
-                fours[four] = s.load_four(starting_at(numbers, 4 * four));
-            }
+        unrolled!(four < K / 4, of 0 1 2 3, {
+            fours[four] = s.load_four(starting_at(numbers, 4 * four));
         });
     }
     // A loop over more than one vector must stay a loop: unrolled whole, the compiler computes one vector after the other

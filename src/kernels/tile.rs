@@ -265,9 +265,9 @@ struct Parts<'a> {
 fn multiply_panel<S: Simd>(s: S, parts: Parts<'_>, grid: (usize, usize), rows: &mut Rows<'_>) {
     let vectors = parts.panels[0].span.width / S::LANES;
     let chains = parts.chains[..rows.parts()].iter().fold(1, |most, chains| most.max(*chains));
-    let side_by_side = if S::TILE_ROWS == 8 { chains.min(2) } else { 1 };
+    let side_by_side = if S::REGISTERS == 32 { chains.min(2) } else { 1 };
     // A single vector with 32 registers: two chains of all rows fill them.
-    let tallest = if vectors == 1 && S::TILE_ROWS == 8 { S::TILE_ROWS } else { S::TILE_ROWS / side_by_side };
+    let tallest = if vectors == 1 && S::REGISTERS == 32 { S::TILE_ROWS } else { S::TILE_ROWS / side_by_side };
     // Two vectors with 16 registers: there are tiles of one row less.
     let one_less = vectors == 2 && S::TILE_ROWS == 6;
     for outer in 0..grid.0 {
@@ -478,7 +478,7 @@ fn sum<S: Simd, const C: usize, const M: usize, const V: usize>(
         x[m] = &inputs.data[first..first + k];
     });
     // With 32 registers, sums of several chains have tiles of their own: there is nothing else to compile for one chain.
-    if chains == 1 || (C == 1 && S::TILE_ROWS == 8) {
+    if chains == 1 || (C == 1 && S::REGISTERS == 32) {
         return side_by_side::<S, 1, M, V>(s, panel, &x, k, (0, 1), [start])[0];
     }
     let mut first = pair::<S, C, M, V>(s, panel, &x, k, (0, chains), start);
@@ -514,7 +514,7 @@ fn pair<S: Simd, const C: usize, const M: usize, const V: usize>(
 /// in memory what the loops add to.
 #[inline(always)]
 fn put_aside<S: Simd, const M: usize, const V: usize>(sums: &mut [[S::F32; V]; M]) {
-    if const { S::TILE_ROWS != 8 } {
+    if const { S::REGISTERS == 16 } {
         core::hint::black_box(sums);
     }
 }

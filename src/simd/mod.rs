@@ -26,6 +26,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     const FUSED: bool;
     /// Rows of a register tile, two vectors wide, that this instruction set has registers for: 4, 6 or 8.
     const TILE_ROWS: usize;
+    /// Vector registers.
+    const REGISTERS: usize = if Self::TILE_ROWS == 8 { 32 } else { 16 };
     /// The lanes for what fills at most half a vector, where the CPU has them and they compute the same bits; otherwise
     /// these lanes themselves.
     type Half: Simd;
