@@ -269,4 +269,5 @@ def main():
     print(f"{len(trampolines)} trampolines; no intrinsic, lane operation or kernel left as a function")
 
 
-main()
+if __name__ == "__main__":
+    main()
