@@ -479,7 +479,15 @@ fn sum<S: Simd, const C: usize, const M: usize, const V: usize>(
     });
     // With 32 registers, sums of several chains have tiles of their own: there is nothing else to compile for one chain.
     if chains == 1 || (C == 1 && S::REGISTERS == 32) {
-        return side_by_side::<S, 1, M, V>(s, panel, &x, k, (0, 1), [start])[0];
+        // Two things are hidden from the compiler, which would pay for each in every term: that rows are multiples of one
+        // number apart (it would compute each address from the one before), and that there is one chain (it would check
+        // that a row of the panel is in it, which it sees by itself where chains might be several).
+        let mut x = core::hint::black_box(x);
+        unrolled!(m < M, {
+            x[m] = &x[m][..k];
+        });
+        let chains = core::hint::black_box(1);
+        return side_by_side::<S, 1, M, V>(s, panel, &x, k, (0, chains), [start])[0];
     }
     let mut first = pair::<S, C, M, V>(s, panel, &x, k, (0, chains), start);
     if chains == 2 {
