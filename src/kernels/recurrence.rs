@@ -41,6 +41,9 @@ const MANY_NUMBERS: usize = 1024 * 1024 / size_of::<f32>();
 /// How many steps before: enough to come from memory, few enough to be still there.
 const STEPS_AHEAD: usize = 2;
 
+/// Numbers that stay in the second level of the cache while all panels pass by: 128 KB.
+const NUMBERS_NEAR: usize = 128 * 1024 / size_of::<f32>();
+
 /// Neurons from which on the inputs of a forward come in time without being asked for.
 const NEURONS_IN_TIME: usize = 64;
 
@@ -457,17 +460,20 @@ impl Kernel for Backward<'_> {
             block.add_outer_products(s, &Previous { initial, output, first: start }, self.d_weight_hh);
             block.add_rows(s, self.d_bias);
             if !d_input.is_empty() && !in_lanes {
-                let projection = Projection {
-                    panels: &packed.input,
-                    input: d_sum_rows,
-                    bias: None,
-                    out: &mut d_input[start * input.width..],
-                    out_steps: steps,
-                    samples,
-                    steps: 0..end - start,
-                    far: input.far,
-                };
-                projection.run(s);
+                let together = (NUMBERS_NEAR / (slots * hidden)).max(1);
+                for first in (0..samples).step_by(together) {
+                    let projection = Projection {
+                        panels: &packed.input,
+                        input: d_sum_rows.starting_at_sample(first),
+                        bias: None,
+                        out: &mut d_input[(first * steps + start) * input.width..],
+                        out_steps: steps,
+                        samples: together.min(samples - first),
+                        steps: 0..end - start,
+                        far: input.far,
+                    };
+                    projection.run(s);
+                }
             }
             // The gradient of the state before the block: W_hh^T dz of its first step.
             let projection = Projection {

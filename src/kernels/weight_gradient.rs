@@ -49,10 +49,14 @@ mod block {
 
     /// Inputs from which on those of a tile are copied before they are multiplied, where tiles have so many rows: the inputs
     /// of a block lie far apart then, and do not stay near while the panels pass by. Measured at AVX2 with 512 KB of second
-    /// level: 256 inputs gain 5 %, 128 lose as much.
+    /// level: with 256 inputs training gains 5 %; with 128 the copies cost what the products gain.
     const fn inputs_for_slabs(tile_rows: usize) -> usize {
         if tile_rows == 6 { 256 } else { 512 }
     }
+
+    /// Tiles whose inputs are copied together: what is read of a row fills lines of the cache, and what is written stays in
+    /// the second level.
+    const TILES_TOGETHER: usize = 8;
 
     /// Columns up to which the rows of a block are so near that panels need not be packed: 256 rows of 32 numbers take 32 KB.
     pub(crate) const COLUMNS_IN_PLACE: usize = 32;
@@ -75,8 +79,8 @@ mod block {
     /// a long sequence is summed block by block, which keeps the rounding error small.
     pub(crate) struct Block<'a> {
         d_output: Gradients<'a>,
-        /// Room for the inputs of a tile, row after row.
-        slab: &'a mut [f32],
+        /// Room for the inputs of some tiles, tile after tile, row after row.
+        slabs: &'a mut [f32],
         /// Samples, and steps of each.
         grid: (usize, usize),
         columns: usize,
@@ -113,8 +117,8 @@ mod block {
         /// The memory of a block of `rows` rows, in numbers: for the columns that are packed, none of rows in place, and for
         /// products with at most so many inputs.
         pub(crate) fn memory<S: Simd>(_: S, rows: usize, packed_columns: usize, inputs: usize) -> usize {
-            let slab = if inputs < inputs_for_slabs(S::TILE_ROWS) { 0 } else { S::TILE_ROWS };
-            rows * (cut(S::LANES, packed_columns).padded() + slab)
+            let slabs = if inputs < inputs_for_slabs(S::TILE_ROWS) { 0 } else { TILES_TOGETHER * S::TILE_ROWS };
+            rows * (cut(S::LANES, packed_columns).padded() + slabs)
         }
 
         /// A block of so many samples and steps whose rows are read where they are. Behind the last one there are two vectors
@@ -126,7 +130,7 @@ mod block {
             columns: usize,
             memory: &'a mut [f32],
         ) -> Self {
-            Self { d_output: Gradients::InPlace(d_output), slab: memory, grid, columns }
+            Self { d_output: Gradients::InPlace(d_output), slabs: memory, grid, columns }
         }
 
         /// A block of so many samples and steps, packed.
@@ -139,7 +143,7 @@ mod block {
             memory: &'a mut [f32],
         ) -> Self {
             let (rows, cut) = (grid.0 * grid.1, cut(S::LANES, columns));
-            let (memory, slab) = memory.split_at_mut(rows * cut.padded());
+            let (memory, slabs) = memory.split_at_mut(rows * cut.padded());
             for panel in 0..cut.count() {
                 let Span { first, width } = cut.span(panel);
                 let mut to = memory[first * rows..][..width * rows].chunks_exact_mut(width);
@@ -149,7 +153,7 @@ mod block {
                     }
                 }
             }
-            Self { d_output: Gradients::Packed(memory), slab, grid, columns }
+            Self { d_output: Gradients::Packed(memory), slabs, grid, columns }
         }
 
         #[inline(always)]
@@ -178,7 +182,8 @@ mod block {
         /// `d_weight[k][n] += sum over the block of input[k] * d_output[n]`, `d_weight` being input-major.
         #[inline(always)]
         pub(crate) fn add_outer_products<S: Simd>(&mut self, s: S, input: &impl Source, d_weight: &mut [f32]) {
-            let in_slabs = d_weight.len() / self.columns >= inputs_for_slabs(S::TILE_ROWS);
+            let in_slabs = matches!(self.d_output, Gradients::Packed(_))
+                && d_weight.len() / self.columns >= inputs_for_slabs(S::TILE_ROWS);
             for panel in self.panels(s) {
                 if panel.span.is_half(s) {
                     self.add_panel(s.half(), input, panel, d_weight);
@@ -206,7 +211,7 @@ mod block {
             }
         }
 
-        /// The columns of all panels of whole vectors, for the inputs of one tile after the other.
+        /// The columns of all panels of whole vectors, for the inputs of some tiles after those of others.
         #[inline(always)]
         fn add_slab_by_slab<S: Simd, I: Source>(&mut self, s: S, input: &I, d_weight: &mut [f32]) {
             let (grid, columns) = (self.grid, self.columns);
@@ -214,23 +219,30 @@ mod block {
             let mut done = 0;
             while done < inputs {
                 let (height, begin) = next_tile(S::TILE_ROWS, done, inputs);
-                let slab = &mut self.slab[..rows * height];
+                let tiles = ((inputs - done) / S::TILE_ROWS).clamp(1, TILES_TOGETHER);
+                let slabs = &mut self.slabs[..tiles * rows * height];
                 match height {
-                    8 => copy_inputs::<I, 8>(input, grid, begin, slab),
-                    6 => copy_inputs::<I, 6>(input, grid, begin, slab),
-                    4 => copy_inputs::<I, 4>(input, grid, begin, slab),
-                    3 => copy_inputs::<I, 3>(input, grid, begin, slab),
-                    2 => copy_inputs::<I, 2>(input, grid, begin, slab),
-                    _ => copy_inputs::<I, 1>(input, grid, begin, slab),
+                    8 => copy_inputs::<I, 8>(input, grid, begin, slabs),
+                    6 => copy_inputs::<I, 6>(input, grid, begin, slabs),
+                    4 => copy_inputs::<I, 4>(input, grid, begin, slabs),
+                    3 => copy_inputs::<I, 3>(input, grid, begin, slabs),
+                    2 => copy_inputs::<I, 2>(input, grid, begin, slabs),
+                    _ => copy_inputs::<I, 1>(input, grid, begin, slabs),
                 }
-                let input = &Strided::new(&self.slab[..rows * height], height, grid.1, 1);
-                let d_weight = &mut d_weight[done * columns..(begin + height) * columns];
+                let d_weight = &mut d_weight[done * columns..(begin + tiles * height) * columns];
                 for panel in self.panels(s) {
-                    if !panel.span.is_half(s) {
-                        call_tile(s, height, Place { panel, grid, input, begin: 0, d_weight, columns });
+                    if panel.span.is_half(s) {
+                        continue;
+                    }
+                    let Span { first, width } = panel.span;
+                    let (shape, d_output) = ((height, width / S::LANES), &panel.data[..rows * width]);
+                    // A last tile may begin before its new rows; then it is alone.
+                    let slabs = self.slabs.chunks_exact(rows * height).take(tiles);
+                    for (inputs, d_weight) in slabs.zip(d_weight.chunks_mut(height * columns)) {
+                        call_packed_tile(s, shape, PackedPlace { d_output, inputs, d_weight, first, columns });
                     }
                 }
-                done = begin + height;
+                done = begin + tiles * height;
             }
         }
 
@@ -266,16 +278,19 @@ mod block {
         }
     }
 
-    /// `M` inputs of each row, from `begin` on.
+    /// Of each row the inputs of some tiles, `M` for each, from `begin` on: the slab of one tile after the other.
     #[inline(always)]
-    fn copy_inputs<I: Source, const M: usize>(input: &I, grid: (usize, usize), begin: usize, slab: &mut [f32]) {
-        let mut slab = slab.chunks_exact_mut(M);
+    fn copy_inputs<I: Source, const M: usize>(input: &I, grid: (usize, usize), begin: usize, slabs: &mut [f32]) {
+        let rows = grid.0 * grid.1;
+        let tiles = slabs.len() / (rows * M);
         for sample in 0..grid.0 {
             let (first, View { data, stride }) = input.rows(sample);
             let (mut x, behind) = (&first[begin..], data.get(begin..).unwrap_or_default());
-            for (step, to) in (0..grid.1).zip(&mut slab) {
-                if let Some(x) = x.first_chunk::<M>() {
-                    to.copy_from_slice(x);
+            for step in 0..grid.1 {
+                let row = sample * grid.1 + step;
+                for tile in 0..tiles {
+                    let to = (tile * rows + row) * M;
+                    slabs[to..to + M].copy_from_slice(&x[tile * M..(tile + 1) * M]);
                 }
                 x = behind.get(step * stride..).unwrap_or_default();
             }
@@ -302,43 +317,58 @@ mod block {
         columns: usize,
     }
 
-    /// Calls the tile of a number of inputs, one that [`next_tile`] can name.
+    /// Evaluates `$call!(M, V)` for a shape of (inputs, vectors), one that [`next_tile`] can name.
+    macro_rules! for_shape {
+        ($s:ty, $shape:expr, $call:ident) => {
+            if const { <$s>::TILE_ROWS == 8 } {
+                match $shape {
+                    (8, 2) => $call!(8, 2),
+                    (8, _) => $call!(8, 1),
+                    (4, 2) => $call!(4, 2),
+                    (4, _) => $call!(4, 1),
+                    (_, 2) => $call!(1, 2),
+                    (_, _) => $call!(1, 1),
+                }
+            } else if const { <$s>::TILE_ROWS == 6 } {
+                match $shape {
+                    (6, 2) => $call!(6, 2),
+                    (6, _) => $call!(6, 1),
+                    (3, 2) => $call!(3, 2),
+                    (3, _) => $call!(3, 1),
+                    (_, 2) => $call!(1, 2),
+                    (_, _) => $call!(1, 1),
+                }
+            } else {
+                match $shape {
+                    (4, 2) => $call!(4, 2),
+                    (4, _) => $call!(4, 1),
+                    (2, 2) => $call!(2, 2),
+                    (2, _) => $call!(2, 1),
+                    (_, 2) => $call!(1, 2),
+                    (_, _) => $call!(1, 1),
+                }
+            }
+        };
+    }
+
     #[inline(always)]
     fn call_tile<S: Simd, I: Source>(s: S, inputs: usize, place: Place<'_, I>) {
-        let shape = (inputs, place.panel.span.width / S::LANES);
         macro_rules! call {
             ($m:literal, $v:literal) => {
                 s.call(Tile::<I, $m, $v>(place))
             };
         }
-        if const { S::TILE_ROWS == 8 } {
-            match shape {
-                (8, 2) => call!(8, 2),
-                (8, _) => call!(8, 1),
-                (4, 2) => call!(4, 2),
-                (4, _) => call!(4, 1),
-                (_, 2) => call!(1, 2),
-                (_, _) => call!(1, 1),
-            }
-        } else if const { S::TILE_ROWS == 6 } {
-            match shape {
-                (6, 2) => call!(6, 2),
-                (6, _) => call!(6, 1),
-                (3, 2) => call!(3, 2),
-                (3, _) => call!(3, 1),
-                (_, 2) => call!(1, 2),
-                (_, _) => call!(1, 1),
-            }
-        } else {
-            match shape {
-                (4, 2) => call!(4, 2),
-                (4, _) => call!(4, 1),
-                (2, 2) => call!(2, 2),
-                (2, _) => call!(2, 1),
-                (_, 2) => call!(1, 2),
-                (_, _) => call!(1, 1),
-            }
+        for_shape!(S, (inputs, place.panel.span.width / S::LANES), call)
+    }
+
+    #[inline(always)]
+    fn call_packed_tile<S: Simd>(s: S, shape: (usize, usize), place: PackedPlace<'_>) {
+        macro_rules! call {
+            ($m:literal, $v:literal) => {
+                s.call(PackedTile::<$m, $v>(place))
+            };
         }
+        for_shape!(S, shape, call)
     }
 
     /// `M` inputs by `V` vectors of output gradients, summed over the block.
@@ -351,11 +381,7 @@ mod block {
         fn run<S: Simd>(self, s: S) {
             let Place { panel, grid, input, begin, d_weight, columns } = self.0;
             let PanelRows { step_stride, span: Span { first, .. }, .. } = panel;
-            for row in d_weight.chunks(columns) {
-                for v in 0..V {
-                    s.prefetch(&row[columns.min(first + v * S::LANES)..]);
-                }
-            }
+            prefetch_rows::<S, V>(s, d_weight, first, columns);
             let mut sums: [[S::F32; V]; M] = zeros();
             let width = V * S::LANES;
             for sample in 0..grid.0 {
@@ -373,17 +399,74 @@ mod block {
                     (d_output, behind) = (next_d, next);
                 }
             }
-            let skip = M - d_weight.len() / columns;
-            unrolled!(m < M, {
-                if m >= skip {
-                    let begin = (m - skip) * columns;
-                    let row = &mut d_weight[begin..begin + columns];
-                    unrolled!(v < V, {
-                        let to = starting_at_mut(row, columns.min(first + v * S::LANES));
-                        store_some(s, s.add(load_some(s, to), sums[m][v]), to);
-                    });
-                }
-            });
+            add_sums(s, &sums, d_weight, first, columns);
         }
+    }
+
+    /// The same for inputs that are copied and output gradients that are packed.
+    struct PackedPlace<'a> {
+        d_output: &'a [f32],
+        inputs: &'a [f32],
+        d_weight: &'a mut [f32],
+        /// The first column.
+        first: usize,
+        columns: usize,
+    }
+
+    /// [`Tile`] of a [`PackedPlace`]: one loop over all rows.
+    struct PackedTile<'a, const M: usize, const V: usize>(PackedPlace<'a>);
+
+    impl<const M: usize, const V: usize> Kernel for PackedTile<'_, M, V> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let PackedPlace { d_output, inputs, d_weight, first, columns } = self.0;
+            prefetch_rows::<S, V>(s, d_weight, first, columns);
+            let width = V * S::LANES;
+            let inputs = inputs.as_chunks::<M>().0;
+            let rows = inputs.len().min(d_output.len() / width);
+            let (inputs, d_output) = (&inputs[..rows], &d_output[..rows * width]);
+            let mut sums: [[S::F32; V]; M] = zeros();
+            let mut row = 0;
+            while row < rows {
+                add_term(s, &d_output[row * width..(row + 1) * width], &inputs[row], &mut sums);
+                row += 1;
+            }
+            add_sums(s, &sums, d_weight, first, columns);
+        }
+    }
+
+    /// Asks for what [`add_sums`] adds to.
+    #[inline(always)]
+    fn prefetch_rows<S: Simd, const V: usize>(s: S, d_weight: &[f32], first: usize, columns: usize) {
+        for row in d_weight.chunks(columns) {
+            for v in 0..V {
+                s.prefetch(&row[columns.min(first + v * S::LANES)..]);
+            }
+        }
+    }
+
+    /// Adds the sums of a tile to the columns of the gradient from `first` on, whose rows end with the tile; the first rows of
+    /// the tile may be missing, as done already.
+    #[inline(always)]
+    fn add_sums<S: Simd, const M: usize, const V: usize>(
+        s: S,
+        sums: &[[S::F32; V]; M],
+        d_weight: &mut [f32],
+        first: usize,
+        columns: usize,
+    ) {
+        let skip = M - d_weight.len() / columns;
+        unrolled!(m < M, {
+            if m >= skip {
+                let begin = (m - skip) * columns;
+                let row = &mut d_weight[begin..begin + columns];
+                unrolled!(v < V, {
+                    let to = starting_at_mut(row, columns.min(first + v * S::LANES));
+                    store_some(s, s.add(load_some(s, to), sums[m][v]), to);
+                });
+            }
+        });
     }
 }
