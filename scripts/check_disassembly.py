@@ -33,7 +33,7 @@ TARGET = "x86_64-unknown-linux-gnu"
 
 # Kernels that must be found, at each level that has trampolines.
 KERNELS = ["recurrence::OneSample", "recurrence::Backward", "rnn_cell::Step<", "tile::Tile<",
-           "weight_gradient::block::Tile<"]
+           "weight_gradient::block::Tile<", "weight_gradient::block::PackedTile<"]
 # Functions that carry target features: `run` for whole kernels, `call` for those that kernels call.
 TRAMPOLINE = re.compile(r"::(?:run|call)::trampoline::<")
 CALLED = re.compile(r"<elman::simd::\w+::\w+ as elman::simd::Simd>::call::trampoline::<elman::kernels::")
@@ -98,7 +98,7 @@ MAY_CALL = re.compile(r"(core::|<core::|<\[[^\]]*\]>::)(?!.*elman::)|(mem(cpy|mo
 
 
 # What is looked at where programs are compiled for size, and what it may call there.
-FAST_AT_ANY_SIZE = ["tile::", "block::Tile<", "transpose::", "rnn_cell::Step<", "rnn_cell::StepBackward<", "linear::Apply<",
+FAST_AT_ANY_SIZE = ["tile::", "block::Tile<", "block::PackedTile<", "transpose::", "rnn_cell::Step<", "rnn_cell::StepBackward<", "linear::Apply<",
                     "adam::Adam", "softmax::"]
 MAY_CALL_AT_ANY_SIZE = re.compile(r"core::.*(panic|fail)|core::slice::copy_from_slice_impl|mem(cpy|set)\b|libm::|"
                                   r"<elman::simd::\w+::\w+ as elman::simd::Simd>::call::trampoline")
@@ -199,7 +199,7 @@ def check_size():
         # The numbers among the type arguments are chains, rows and vectors, or rows and vectors.
         if not is_tile:
             continue
-        shape = re.search(r"(?:tile|block)::Tile<(?:[^<>,]+, )??(\d+(?:, \d+)*)>", name)
+        shape = re.search(r"(?:tile|block)::(?:Packed)?Tile<(?:[^<>,]+, )??(\d+(?:, \d+)*)>", name)
         if not shape:
             yield f"{name}\n    its shape is not among its type arguments"
             continue
@@ -244,7 +244,7 @@ def main():
             is_kernel = any(CALLED.match(callee) and callee.startswith(f"<elman::simd::{own}") for own in {level, "avx2::Avx2"})
             if not MAY_CALL.match(callee) and not is_kernel and callee != name:
                 problems.append(f"{name}\n    calls {callee}")
-            if re.search(r"::tile::|block::Tile<", name) and callee.startswith("mem"):
+            if re.search(r"::tile::|block::(Packed)?Tile<", name) and callee.startswith("mem"):
                 problems.append(f"{name}\n    moves its numbers through memory: {callee}")
 
     bodies = {name: body for _, name, body in code}
