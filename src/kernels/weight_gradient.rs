@@ -157,26 +157,29 @@ mod block {
         }
 
         #[inline(always)]
-        fn panels<S: Simd>(&self, _: S) -> impl Iterator<Item = PanelRows<'a>> {
-            let Self { d_output, grid: (samples, steps), columns, .. } = *self;
-            let cut = cut(S::LANES, columns);
-            (0..cut.count()).map(move |panel| {
-                let span = cut.span(panel);
-                match d_output {
-                    Gradients::Packed(data) => PanelRows {
-                        data: &data[span.first * samples * steps..],
-                        sample_stride: steps * span.width,
-                        step_stride: span.width,
-                        span,
-                    },
-                    Gradients::InPlace(rows) => PanelRows {
-                        data: &rows.data[span.first..],
-                        sample_stride: rows.sample_stride * rows.width,
-                        step_stride: rows.step_stride * rows.width,
-                        span,
-                    },
-                }
-            })
+        fn panels<S: Simd>(&self, _: S) -> usize {
+            cut(S::LANES, self.columns).count()
+        }
+
+        /// A panel, counted from the left.
+        #[inline(always)]
+        fn panel<S: Simd>(&self, _: S, panel: usize) -> PanelRows<'a> {
+            let (samples, steps) = self.grid;
+            let span = cut(S::LANES, self.columns).span(panel);
+            match self.d_output {
+                Gradients::Packed(data) => PanelRows {
+                    data: &data[span.first * samples * steps..],
+                    sample_stride: steps * span.width,
+                    step_stride: span.width,
+                    span,
+                },
+                Gradients::InPlace(rows) => PanelRows {
+                    data: &rows.data[span.first..],
+                    sample_stride: rows.sample_stride * rows.width,
+                    step_stride: rows.step_stride * rows.width,
+                    span,
+                },
+            }
         }
 
         /// `d_weight[k][n] += sum over the block of input[k] * d_output[n]`, `d_weight` being input-major.
@@ -184,7 +187,8 @@ mod block {
         pub(crate) fn add_outer_products<S: Simd>(&mut self, s: S, input: &impl Source, d_weight: &mut [f32]) {
             let in_slabs = matches!(self.d_output, Gradients::Packed(_))
                 && d_weight.len() / self.columns >= inputs_for_slabs(S::TILE_ROWS);
-            for panel in self.panels(s) {
+            for panel in 0..self.panels(s) {
+                let panel = self.panel(s, panel);
                 if panel.span.is_half(s) {
                     self.add_panel(s.half(), input, panel, d_weight);
                 } else if !in_slabs {
@@ -230,7 +234,8 @@ mod block {
                     _ => copy_inputs::<I, 1>(input, grid, begin, slabs),
                 }
                 let d_weight = &mut d_weight[done * columns..(begin + tiles * height) * columns];
-                for panel in self.panels(s) {
+                for panel in 0..self.panels(s) {
+                    let panel = self.panel(s, panel);
                     if panel.span.is_half(s) {
                         continue;
                     }
@@ -249,7 +254,8 @@ mod block {
         /// `d_bias[n] += sum over the block of d_output[n]`
         #[inline(always)]
         pub(crate) fn add_rows<S: Simd>(&self, s: S, d_bias: &mut [f32]) {
-            for panel in self.panels(s) {
+            for panel in 0..self.panels(s) {
+                let panel = self.panel(s, panel);
                 if panel.span.is_half(s) {
                     add_rows_of_panel(s.half(), panel, self.grid, d_bias);
                 } else {
