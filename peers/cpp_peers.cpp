@@ -22,7 +22,7 @@
 #include <unordered_map>
 #include <vector>
 
-constexpr int STEPS = 100, BATCH = 64, SINGLE_STEPS = 1000;
+constexpr int STEPS = 100, LONG_STEPS = 10000, BATCH = 64, SINGLE_STEPS = 1000;
 
 using Floats = std::vector<float>;
 
@@ -168,7 +168,7 @@ struct OneDnnForward : Candidate {
     dnnl::vanilla_rnn_forward forward;
     std::unordered_map<int, memory> forward_arguments;
 
-    explicit OneDnnForward(const Data& data) : OneDnnForward(data.size) {
+    OneDnnForward(const Data& data, int steps, int batch) : OneDnnForward(data.size, steps, batch) {
         make_forward(data, dnnl::prop_kind::forward_inference, NONE);
     }
 
@@ -185,9 +185,9 @@ struct OneDnnForward : Candidate {
     }
 
 protected:
-    explicit OneDnnForward(int size)
-        : batch_first(description({STEPS, BATCH, size}, Layout::ntc)),
-          time_major(description({STEPS, BATCH, size}, Layout::tnc)),
+    OneDnnForward(int size, int steps, int batch)
+        : batch_first(description({steps, batch, size}, Layout::ntc)),
+          time_major(description({steps, batch, size}, Layout::tnc)),
           out_in(description({1, 1, size, 1, size}, Layout::ldgoi)),
           any(description({1, 1, size, 1, size}, Layout::any)),
           bias(description({1, 1, 1, size}, Layout::ldgo)) {}
@@ -212,7 +212,7 @@ struct OneDnnTraining : OneDnnForward {
     std::unordered_map<int, memory> backward_arguments;
 
     explicit OneDnnTraining(const Data& data)
-        : OneDnnForward(data.size), state(description({1, 1, BATCH, data.size}, Layout::ldnc)) {
+        : OneDnnForward(data.size, STEPS, BATCH), state(description({1, 1, BATCH, data.size}, Layout::ldnc)) {
         const auto forward_choice = make_forward(data, dnnl::prop_kind::forward_training, state);
         forward_arguments[DNNL_ARG_SRC_ITER] = zeros(state);
         forward_arguments[DNNL_ARG_WORKSPACE] = zeros(forward_choice.workspace_desc());
@@ -270,7 +270,8 @@ void open_work(std::unique_ptr<Candidate>& candidate, const std::string& directo
     const Data data{directory, work, std::stoi(work.substr(dash + 1))};
     try {
         if (kind == "step") candidate = eigen_step(data);
-        if (kind == "forward") candidate = std::make_unique<OneDnnForward>(data);
+        if (kind == "forward") candidate = std::make_unique<OneDnnForward>(data, STEPS, BATCH);
+        if (kind == "sequence") candidate = std::make_unique<OneDnnForward>(data, LONG_STEPS, 1);
         if (kind == "training") candidate = std::make_unique<OneDnnTraining>(data);
         if (candidate) std::cout << "candidate\t" << name << '\n';
     } catch (const std::exception& error) {

@@ -35,7 +35,7 @@ try:
 except ImportError:
     onnxruntime = None
 
-STEPS, BATCH = 100, 64
+STEPS, LONG_STEPS, BATCH = 100, 10_000, 64
 LETTERS, EMBEDDING, NEURONS, LEARNING_RATE = 65, 32, 128, 1e-3
 COMPARED_LOSSES, SINGLE_STEPS = 3, 1000
 
@@ -45,6 +45,7 @@ class Data:
 
     def __init__(self, work, size):
         self.work, self.size = work, size
+        self.steps, self.batch = (LONG_STEPS, 1) if work.startswith("sequence") else (STEPS, BATCH)
 
     def get(self, name, *shape):
         return numpy.fromfile(DIRECTORY / f"{self.work}.{name}.f32", dtype="<f4").reshape(shape)
@@ -55,10 +56,10 @@ class Data:
         return {name: self.get(name + suffix, *shape) for name, shape in shapes.items()}
 
     def rows(self, name):
-        return self.get(name, BATCH, STEPS, self.size)
+        return self.get(name, self.batch, self.steps, self.size)
 
     def letters(self, name):
-        return self.get(name, BATCH, STEPS).astype("int64")
+        return self.get(name, self.batch, self.steps).astype("int64")
 
 
 def joined(*tensors):
@@ -191,7 +192,7 @@ def jax_time_major(rows):
 class JaxForward:
     def __init__(self, data):
         self.arguments = jax_weights(data.layer(data.size, data.size)), jax_time_major(data.rows("x"))
-        self.arguments += (jnp.zeros((BATCH, data.size)),)
+        self.arguments += (jnp.zeros((data.batch, data.size)),)
         self.function = jax.jit(jax_layer)
 
     def run(self):
@@ -290,7 +291,7 @@ def onnx_session(data, batch, steps, initial_h):
 
 class OnnxForward:
     def __init__(self, data):
-        self.session = onnx_session(data, BATCH, STEPS, initial_h=False)
+        self.session = onnx_session(data, data.batch, data.steps, initial_h=False)
         self.inputs = {"x": numpy.ascontiguousarray(data.rows("x").swapaxes(0, 1))}
 
     def run(self):
@@ -320,9 +321,10 @@ class OnnxStep:
 
 def candidates(kind):
     """The libraries that do a kind of work, with their classes."""
-    torch_classes = {"forward": TorchForward, "training": TorchTraining, "character": TorchCharacter, "step": TorchStep}
-    jax_classes = {"forward": JaxForward, "training": JaxTraining, "character": JaxCharacter}
-    onnx_classes = {"forward": OnnxForward, "step": OnnxStep}
+    torch_classes = {"forward": TorchForward, "training": TorchTraining, "character": TorchCharacter}
+    torch_classes |= {"sequence": TorchForward, "step": TorchStep}
+    jax_classes = {"forward": JaxForward, "training": JaxTraining, "character": JaxCharacter, "sequence": JaxForward}
+    onnx_classes = {"forward": OnnxForward, "sequence": OnnxForward, "step": OnnxStep}
     libraries = [("PyTorch", torch, torch_classes), ("JAX", jax, jax_classes)]
     libraries.append(("onnxruntime", onnxruntime, onnx_classes))
     return [(name, classes[kind]) for name, library, classes in libraries if library and kind in classes]

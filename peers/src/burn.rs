@@ -18,7 +18,7 @@ pub fn candidates(work: Work, data: &Data) -> Vec<Named> {
         Kind::Forward => vec![named("burn", Ok(Forward::new(work.size, data, &device)))],
         Kind::Training => vec![named("burn", Ok(Training::new(work.size, data, &device.autodiff())))],
         Kind::Character => vec![named("burn", Ok(Character::new(data, &device.autodiff())))],
-        Kind::Step => vec![],
+        Kind::Sequence | Kind::Step => vec![],
     }
 }
 

@@ -16,7 +16,7 @@ pub fn candidates(work: Work, data: &Data) -> Vec<Named> {
         Kind::Forward => vec![named("candle", Forward::new(work.size, data))],
         Kind::Training => vec![named("candle", Training::new(work.size, data))],
         Kind::Character => vec![named("candle", Character::new(data))],
-        Kind::Step => vec![],
+        Kind::Sequence | Kind::Step => vec![],
     }
 }
 

@@ -106,8 +106,12 @@ fn open(work: Work, directory: &Path, processes: &mut [Process], bar: &ProgressB
     let data = work.data();
     write(work, &data, directory)?;
     let expected = Expected::new(work, &data)?;
-    // Single steps have no use for threads.
-    let count = if work.kind == Kind::Step { processes.iter().map(|process| process.threads).min() } else { None };
+    // One step after the other has no use for threads.
+    let count = if matches!(work.kind, Kind::Sequence | Kind::Step) {
+        processes.iter().map(|process| process.threads).min()
+    } else {
+        None
+    };
     let mut entries = Vec::new();
     for (index, process) in processes.iter_mut().enumerate() {
         if count.is_some_and(|count| process.threads > count) {

@@ -8,7 +8,7 @@ use std::process::exit;
 const USAGE: &str = "Measures elman and its peers on the same work and prints one table.
 
 Options:
-  --only KIND       forward, training, character or step; may be given again for a second kind
+  --only KIND       forward, training, character, sequence or step; may be given again for a second kind
   --threads N       only with N threads (default: with 1, then with all that the machine has)
   --python PROGRAM  adds PyTorch, JAX and onnxruntime, as far as this Python has them
   --cpp PROGRAM     adds Eigen and oneDNN: the compiled cpp_peers.cpp (README.md has the command)

@@ -1,7 +1,7 @@
 //! The table.
 
 use crate::options::Options;
-use crate::work::{BATCH, Kind, SINGLE_STEPS, STEPS, Work};
+use crate::work::{BATCH, Kind, LONG_STEPS, STEPS, Work};
 use crate::{peak, this_crate};
 use elman::Level;
 
@@ -56,6 +56,7 @@ fn title(kind: Kind) -> String {
             "Character model, one training step: Embedding(65, 32), RNN(32, 128, 2 layers), Linear(128, 65), \
              cross-entropy, Adam; {BATCH} sequences of {STEPS} letters, thousands of letters a second"
         ),
+        Kind::Sequence => format!("Forward, every state kept: one sequence of {LONG_STEPS} steps, nanoseconds a step"),
         Kind::Step => "Single steps of one sequence, nanoseconds a step".to_owned(),
     }
 }
@@ -92,8 +93,8 @@ fn cell(measurements: &[Measurement], work: Work, name: &str, threads: usize) ->
     };
     let figure = match work.kind {
         Kind::Forward | Kind::Training => 1e3 * seconds,
-        Kind::Character => (STEPS * BATCH) as f64 / seconds / 1e3,
-        Kind::Step => 1e9 * seconds / SINGLE_STEPS as f64,
+        Kind::Character => work.all_steps() as f64 / seconds / 1e3,
+        Kind::Sequence | Kind::Step => 1e9 * seconds / work.all_steps() as f64,
     };
     format!("{} ({comparison})", three_digits(figure))
 }

@@ -28,7 +28,7 @@ pub fn candidates(work: Work, data: &Data) -> Vec<Named> {
 
 fn sized<const H: usize>(work: Work, data: &Data) -> Named {
     match work.kind {
-        Kind::Forward => named(NAME, Forward::<H>::new(data)),
+        Kind::Forward | Kind::Sequence => named(NAME, Forward::<H>::new(work, data)),
         Kind::Training => named(NAME, Training::<H>::new(data)),
         _ => named(NAME, Step::<H>::new(data)),
     }
@@ -59,20 +59,22 @@ fn weights<'a>(data: &'a Data, layer: &str) -> RnnWeights<'a> {
 }
 
 struct Forward<const H: usize> {
+    shape: (usize, usize),
     cell: Box<RnnCell<H, H>>,
     x: Vec<[f32; H]>,
     trace: Trace<Box<RnnCell<H, H>>>,
 }
 
 impl<const H: usize> Forward<H> {
-    fn new(data: &Data) -> Result<Self, Failure> {
-        Ok(Self { cell: cell(data)?, x: rows(data.get("x")), trace: Trace::default() })
+    fn new(work: Work, data: &Data) -> Result<Self, Failure> {
+        Ok(Self { shape: work.shape(), cell: cell(data)?, x: rows(data.get("x")), trace: Trace::default() })
     }
 }
 
 impl<const H: usize> Candidate for Forward<H> {
     fn run(&mut self) -> Result<(), Failure> {
-        Ok(self.cell.forward_into(Sequences::batch_first(&self.x, STEPS, BATCH)?, &mut self.trace)?)
+        let (steps, batch) = self.shape;
+        Ok(self.cell.forward_into(Sequences::batch_first(&self.x, steps, batch)?, &mut self.trace)?)
     }
 
     fn result(&mut self) -> Result<Vec<f32>, Failure> {

@@ -1,7 +1,7 @@
 //! tract: an ONNX model of one RNN node, made in memory; forward only.
 
 use crate::candidate::{Candidate, Failure, Named, named};
-use crate::work::{BATCH, Data, Kind, SINGLE_STEPS, STEPS, Work};
+use crate::work::{Data, Kind, SINGLE_STEPS, Work};
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::SimpleState;
@@ -11,7 +11,7 @@ pub fn candidates(work: Work, data: &Data, threads: usize) -> Vec<Named> {
         multithread::set_default_executor(multithread::Executor::multithread(threads));
     }
     match work.kind {
-        Kind::Forward => vec![named("tract", Forward::new(work.size, data))],
+        Kind::Forward | Kind::Sequence => vec![named("tract", Forward::new(work, data))],
         Kind::Step => vec![named("tract", Step::new(work.size, data))],
         Kind::Training | Kind::Character => vec![],
     }
@@ -96,10 +96,11 @@ struct Forward {
 }
 
 impl Forward {
-    fn new(size: usize, data: &Data) -> Result<Self, Failure> {
+    fn new(work: Work, data: &Data) -> Result<Self, Failure> {
+        let (steps, batch) = work.shape();
         Ok(Self {
-            state: state(&model(size, data, BATCH, STEPS, false))?,
-            x: Tensor::from_shape(&[BATCH, STEPS, size], data.get("x"))?.into(),
+            state: state(&model(work.size, data, batch, steps, false))?,
+            x: Tensor::from_shape(&[batch, steps, work.size], data.get("x"))?.into(),
             h: TVec::new(),
         })
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// Steps of every sequence.
+/// Steps of every sequence in a batch, and of one that is alone.
 pub const STEPS: usize = 100;
+pub const LONG_STEPS: usize = 10_000;
 /// Sequences in a batch.
 pub const BATCH: usize = 64;
 /// Letters, numbers for each letter, and neurons of the character model.
@@ -26,17 +27,19 @@ pub enum Kind {
     Forward,
     Training,
     Character,
+    Sequence,
     Step,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Forward, Kind::Training, Kind::Character, Kind::Step];
+    pub const ALL: [Kind; 5] = [Kind::Forward, Kind::Training, Kind::Character, Kind::Sequence, Kind::Step];
 
     pub fn name(self) -> &'static str {
         match self {
             Kind::Forward => "forward",
             Kind::Training => "training",
             Kind::Character => "character",
+            Kind::Sequence => "sequence",
             Kind::Step => "step",
         }
     }
@@ -47,8 +50,9 @@ impl Kind {
             (Kind::Forward | Kind::Training, false) => &[32, 64, 128, 256, 512],
             (Kind::Forward | Kind::Training, true) => &[32, 128],
             (Kind::Character, _) => &[NEURONS],
+            (Kind::Sequence, false) => &[16, 32, 64, 128, 256],
             (Kind::Step, false) => &[4, 8, 16, 32, 64, 128],
-            (Kind::Step, true) => &[32],
+            (Kind::Sequence | Kind::Step, true) => &[32],
         };
         sizes.iter().map(|&size| Work { kind: self, size }).collect()
     }
@@ -59,7 +63,7 @@ impl FromStr for Kind {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
-        kind.ok_or_else(|| format!("`{name}` is not forward, training, character or step"))
+        kind.ok_or_else(|| format!("`{name}` is not forward, training, character, sequence or step"))
     }
 }
 
@@ -86,18 +90,32 @@ impl FromStr for Work {
 }
 
 impl Work {
+    /// Steps and sequences of one run.
+    pub fn shape(self) -> (usize, usize) {
+        match self.kind {
+            Kind::Forward | Kind::Training | Kind::Character => (STEPS, BATCH),
+            Kind::Sequence => (LONG_STEPS, 1),
+            Kind::Step => (SINGLE_STEPS, 1),
+        }
+    }
+
+    /// Steps of all sequences together.
+    pub fn all_steps(self) -> usize {
+        let (steps, batch) = self.shape();
+        steps * batch
+    }
+
     /// Floating-point operations of the matrix products of one run; nothing else is counted.
     pub fn operations(self) -> f64 {
-        let layer = |inputs: usize, outputs: usize| (2 * STEPS * BATCH * inputs * outputs) as f64;
+        let layer = |inputs: usize, outputs: usize| (2 * self.all_steps() * inputs * outputs) as f64;
         match self.kind {
-            Kind::Forward => layer(2 * self.size, self.size),
+            Kind::Forward | Kind::Sequence | Kind::Step => layer(2 * self.size, self.size),
             // Each product of the forward has two in the backward: the gradients of its two factors.
             Kind::Training => 3.0 * layer(2 * self.size, self.size),
             Kind::Character => {
                 let first = layer(EMBEDDING + NEURONS, NEURONS);
                 3.0 * (first + layer(2 * NEURONS, NEURONS) + layer(NEURONS, LETTERS))
             }
-            Kind::Step => (SINGLE_STEPS * 2 * 2 * self.size * self.size) as f64,
         }
     }
 
@@ -105,16 +123,16 @@ impl Work {
     pub fn longest_sum(self) -> usize {
         let preactivation = 2 * self.size + 2;
         match self.kind {
-            Kind::Forward | Kind::Step => preactivation,
-            Kind::Training | Kind::Character => preactivation.max(STEPS * BATCH),
+            Kind::Forward | Kind::Sequence | Kind::Step => preactivation,
+            Kind::Training | Kind::Character => preactivation.max(self.all_steps()),
         }
     }
 
     /// The tensors of a result, in order, with their lengths. Sequences are batch-first, weights are `[out][in]`.
     pub fn results(self) -> Vec<(&'static str, usize)> {
-        let (h, rows) = (self.size, STEPS * BATCH);
+        let (h, rows) = (self.size, self.all_steps());
         match self.kind {
-            Kind::Forward => vec![("h", rows * h)],
+            Kind::Forward | Kind::Sequence => vec![("h", rows * h)],
             Kind::Training => vec![
                 ("h", rows * h),
                 ("gradient of weight_ih", h * h),
@@ -149,7 +167,7 @@ impl Work {
                 data.fill_letters(&mut generator, "targets");
             }
             kind => {
-                let rows = if kind == Kind::Step { 1 } else { STEPS * BATCH };
+                let rows = if kind == Kind::Step { 1 } else { self.all_steps() };
                 data.fill_layer(&mut generator, ["weight_ih", "weight_hh", "bias_ih", "bias_hh"], self.size, self.size);
                 data.fill(&mut generator, "x", rows * self.size, 1.0);
                 if kind == Kind::Training {
