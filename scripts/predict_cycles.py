@@ -56,7 +56,8 @@ def cycles(loop, cpu):
 
 
 def main():
-    level = {"avx512": "avx512::Avx512", "avx2": "avx2::Avx2"}.get(sys.argv[1] if sys.argv[1:] else "avx512")
+    levels = {level.partition("::")[0]: level for level in LEVELS}
+    level = levels.get(sys.argv[1] if sys.argv[1:] else "avx512")
     if not level or sys.argv[2:]:
         sys.exit(__doc__)
     if not MCA.exists():

@@ -117,7 +117,8 @@ mod block {
         /// The memory of a block of `rows` rows, in numbers: for the columns that are packed, none of rows in place, and for
         /// products with at most so many inputs.
         pub(crate) fn memory<S: Simd>(_: S, rows: usize, packed_columns: usize, inputs: usize) -> usize {
-            let slabs = if inputs < inputs_for_slabs(S::TILE_ROWS) { 0 } else { TILES_TOGETHER * S::TILE_ROWS };
+            let in_slabs = packed_columns > 0 && inputs >= inputs_for_slabs(S::TILE_ROWS);
+            let slabs = if in_slabs { TILES_TOGETHER * S::TILE_ROWS } else { 0 };
             rows * (cut(S::LANES, packed_columns).padded() + slabs)
         }
 
@@ -325,34 +326,23 @@ mod block {
 
     /// Evaluates `$call!(M, V)` for a shape of (inputs, vectors), one that [`next_tile`] can name.
     macro_rules! for_shape {
+        ($all:literal, $half:literal, $shape:expr, $call:ident) => {
+            match $shape {
+                ($all, 2) => $call!($all, 2),
+                ($all, _) => $call!($all, 1),
+                ($half, 2) => $call!($half, 2),
+                ($half, _) => $call!($half, 1),
+                (_, 2) => $call!(1, 2),
+                (_, _) => $call!(1, 1),
+            }
+        };
         ($s:ty, $shape:expr, $call:ident) => {
             if const { <$s>::TILE_ROWS == 8 } {
-                match $shape {
-                    (8, 2) => $call!(8, 2),
-                    (8, _) => $call!(8, 1),
-                    (4, 2) => $call!(4, 2),
-                    (4, _) => $call!(4, 1),
-                    (_, 2) => $call!(1, 2),
-                    (_, _) => $call!(1, 1),
-                }
+                for_shape!(8, 4, $shape, $call)
             } else if const { <$s>::TILE_ROWS == 6 } {
-                match $shape {
-                    (6, 2) => $call!(6, 2),
-                    (6, _) => $call!(6, 1),
-                    (3, 2) => $call!(3, 2),
-                    (3, _) => $call!(3, 1),
-                    (_, 2) => $call!(1, 2),
-                    (_, _) => $call!(1, 1),
-                }
+                for_shape!(6, 3, $shape, $call)
             } else {
-                match $shape {
-                    (4, 2) => $call!(4, 2),
-                    (4, _) => $call!(4, 1),
-                    (2, 2) => $call!(2, 2),
-                    (2, _) => $call!(2, 1),
-                    (_, 2) => $call!(1, 2),
-                    (_, _) => $call!(1, 1),
-                }
+                for_shape!(4, 2, $shape, $call)
             }
         };
     }

@@ -376,16 +376,14 @@ pub(super) mod over_sequences {
             cache.output.reshape(input.shape());
             let lanes = run.level.lanes();
             let together = samples - Self::samples_alone(lanes, samples);
-            let biases = [&self.bias_ih[..], &self.bias_hh];
             if together > 0 || !Self::STEPS_TOGETHER {
+                let biases = [&self.bias_ih[..], &self.bias_hh];
                 cache.packed.pack_input(lanes, self.weight_ih.as_flattened(), biases);
-            }
-            if together > 0 {
-                cache.packed.pack_recurrent(lanes, self.weight_ih.as_flattened(), self.weight_hh.as_flattened(), HID);
             }
             let (input, out) = (input.strided(), cache.output.rows_mut());
             let (out, out_alone) = out.split_at_mut(together * steps);
             if together > 0 {
+                cache.packed.pack_recurrent(lanes, self.weight_ih.as_flattened(), self.weight_hh.as_flattened(), HID);
                 let initial = rows_of_samples(&cache.initial);
                 let out = out.as_flattened_mut();
                 let scratch = batch::scratch_of_groups(&mut cache.scratch, together);
