@@ -36,13 +36,19 @@ impl Finish for Tanh {
 pub(crate) trait Sum<const N: usize> {
     /// Chains of the products in it, the most of any.
     const CHAINS: usize;
+    /// Products that are added to each.
+    const TERMS: usize;
 
     /// `P` vectors from `first` on; `PARTIAL` if they reach beyond the last of the `N`, where anything may be in the lanes.
     fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P];
+
+    /// All `N` sums into `z`, which was zero, with the weights read in the order in which they lie.
+    fn in_row_order<S: Simd>(&self, s: S, z: &mut [f32; N]);
 }
 
 impl<const N: usize> Sum<N> for [f32; N] {
     const CHAINS: usize = 1;
+    const TERMS: usize = 0;
 
     #[inline(always)]
     fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
@@ -52,14 +58,25 @@ impl<const N: usize> Sum<N> for [f32; N] {
         });
         vectors
     }
+
+    #[inline(always)]
+    fn in_row_order<S: Simd>(&self, _: S, z: &mut [f32; N]) {
+        *z = *self;
+    }
 }
 
 impl<T: Sum<N>, const N: usize> Sum<N> for &T {
     const CHAINS: usize = T::CHAINS;
+    const TERMS: usize = T::TERMS;
 
     #[inline(always)]
     fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
         T::panel::<S, P, PARTIAL>(self, s, first)
+    }
+
+    #[inline(always)]
+    fn in_row_order<S: Simd>(&self, s: S, z: &mut [f32; N]) {
+        T::in_row_order(self, s, z);
     }
 }
 
@@ -68,6 +85,7 @@ pub(crate) struct Biases<'a, const N: usize>(pub(crate) &'a [f32; N], pub(crate)
 
 impl<const N: usize> Sum<N> for Biases<'_, N> {
     const CHAINS: usize = 1;
+    const TERMS: usize = 0;
 
     #[inline(always)]
     fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
@@ -77,6 +95,11 @@ impl<const N: usize> Sum<N> for Biases<'_, N> {
             sums[p] = s.add(sums[p], biases[p]);
         });
         sums
+    }
+
+    #[inline(always)]
+    fn in_row_order<S: Simd>(&self, s: S, z: &mut [f32; N]) {
+        walk::<S, _, N>(s, &mut Evaluate { sum: self, out: z, finish: Linear });
     }
 }
 
@@ -130,6 +153,7 @@ impl<T: Sum<N>, X: Inputs<K>, const K: usize, const N: usize, const OUTPUTS: usi
     for Product<'_, T, X, K, N, OUTPUTS>
 {
     const CHAINS: usize = if T::CHAINS > chains(K, OUTPUTS) { T::CHAINS } else { chains(K, OUTPUTS) };
+    const TERMS: usize = T::TERMS + K;
 
     #[inline(always)]
     fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
@@ -140,13 +164,57 @@ impl<T: Sum<N>, X: Inputs<K>, const K: usize, const N: usize, const OUTPUTS: usi
             _ => chains_of::<S, X, P, 4, PARTIAL, K, N>(s, self.weight, &self.x, start, first),
         }
     }
+
+    #[inline(always)]
+    fn in_row_order<S: Simd>(&self, s: S, z: &mut [f32; N]) {
+        self.start.in_row_order(s, z);
+        add_in_row_order(s, self.weight, self.x.numbers(), z);
+    }
+}
+
+/// Bytes of weights above which L1 does not keep them from one evaluation to the next.
+const BYTES_IN_L1: usize = 28 * 1024;
+
+/// Rows of weights that all panels take before the next ones come.
+const ROWS_TOGETHER: usize = 16;
+
+/// Whether weights are read in the order in which they lie: where they come from the second level of the cache, which
+/// sends whole rows faster than parts of rows. A sum in one chain needs no more than its place in memory in between.
+#[inline(always)]
+const fn pays_in_row_order<S: Simd, T: Sum<N>, const N: usize>() -> bool {
+    T::CHAINS == 1 && N > WIDEST_PANEL * S::LANES && T::TERMS * N * size_of::<f32>() > BYTES_IN_L1
+}
+
+/// `z[n] += sum over k of x[k] * weight[k][n]`, some rows after the other, for sums in one chain.
+#[inline(always)]
+fn add_in_row_order<S: Simd, const K: usize, const N: usize>(
+    s: S,
+    weight: &[[f32; N]; K],
+    x: &[f32; K],
+    z: &mut [f32; N],
+) {
+    let (weights, last_weights) = weight.as_chunks::<ROWS_TOGETHER>();
+    let (inputs, last_inputs) = x.as_chunks::<ROWS_TOGETHER>();
+    for (weight, x) in weights.iter().zip(inputs) {
+        walk::<S, _, N>(s, &mut AddProduct { weight, x, z, finish: Linear });
+    }
+    for (weight, x) in last_weights.iter().zip(last_inputs) {
+        let (weight, x) = (core::array::from_ref(weight), core::array::from_ref(x));
+        walk::<S, _, N>(s, &mut AddProduct { weight, x, z, finish: Linear });
+    }
 }
 
 /// Finishes all `N` sums.
 #[inline(always)]
 pub(crate) fn evaluate<S: Simd, F: Finish, T: Sum<N>, const N: usize>(s: S, sum: &T, finish: F) -> [f32; N] {
     let mut out = [0.0; N];
-    walk::<S, _, N>(s, &mut Evaluate { sum, out: &mut out, finish });
+    if const { pays_in_row_order::<S, T, N>() } {
+        let mut z = [0.0; N];
+        sum.in_row_order(s, &mut z);
+        walk::<S, _, N>(s, &mut Evaluate { sum: &z, out: &mut out, finish });
+    } else {
+        walk::<S, _, N>(s, &mut Evaluate { sum, out: &mut out, finish });
+    }
     out
 }
 
@@ -178,7 +246,12 @@ pub(crate) fn add_product<S: Simd, F: Finish, const K: usize, const N: usize>(
     z: &mut [f32; N],
     finish: F,
 ) {
-    walk::<S, _, N>(s, &mut AddProduct { weight, x, z, finish });
+    if const { pays_in_row_order::<S, Product<'_, [f32; N], State<'_, K>, K, N, N>, N>() } {
+        add_in_row_order(s, weight, x, z);
+        *z = evaluate(s, &*z, finish);
+    } else {
+        walk::<S, _, N>(s, &mut AddProduct { weight, x, z, finish });
+    }
 }
 
 /// Something that is done panel by panel.
@@ -203,7 +276,6 @@ impl<T: Sum<N>, F: Finish, const N: usize> Panelwise<N> for Evaluate<'_, T, F, N
     }
 }
 
-#[cfg(feature = "alloc")]
 struct AddProduct<'a, F, const K: usize, const N: usize> {
     weight: &'a [[f32; N]; K],
     x: &'a [f32; K],
@@ -211,7 +283,6 @@ struct AddProduct<'a, F, const K: usize, const N: usize> {
     finish: F,
 }
 
-#[cfg(feature = "alloc")]
 impl<F: Finish, const K: usize, const N: usize> Panelwise<N> for AddProduct<'_, F, K, N> {
     const CHAINS: usize = chains(K, N);
 
@@ -222,6 +293,9 @@ impl<F: Finish, const K: usize, const N: usize> Panelwise<N> for AddProduct<'_, 
     }
 }
 
+/// Vectors of the widest panel.
+const WIDEST_PANEL: usize = 8;
+
 /// Walks the outputs: as many vectors at a time as leave eight sums in flight, which is what two FMA units of latency four
 /// can do; then fewer; then the part of a vector that is left.
 #[inline(always)]
@@ -229,9 +303,9 @@ fn walk<S: Simd, W: Panelwise<N>, const N: usize>(s: S, work: &mut W) {
     let full = N / S::LANES;
     let mut vector = 0;
     if const { W::CHAINS == 1 } {
-        while vector + 8 <= full {
-            work.panel::<S, 8, false>(s, vector * S::LANES);
-            vector += 8;
+        while vector + WIDEST_PANEL <= full {
+            work.panel::<S, WIDEST_PANEL, false>(s, vector * S::LANES);
+            vector += WIDEST_PANEL;
         }
     }
     if const { W::CHAINS <= 2 } {

@@ -16,6 +16,10 @@ use core::ops::Range;
 /// Steps that are projected, differentiated and summed into the weight gradients together, while they are in cache.
 pub(crate) const STEPS_PER_BLOCK: usize = 16;
 
+/// Steps that are projected together where a sample goes through time alone: whole tiles of six or eight rows, so many that
+/// bringing the weights of the input near, for which those of the recurrence have to go, is rare.
+pub(crate) const STEPS_ALONE: usize = 96;
+
 /// Where the blocks of a sequence begin and end, the last one first. They begin at multiples of [`STEPS_PER_BLOCK`], so
 /// that a sequence cut into chunks at such multiples has the same blocks.
 pub(crate) fn blocks_from_the_end(steps: usize) -> impl Iterator<Item = (usize, usize)> {

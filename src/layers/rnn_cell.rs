@@ -278,7 +278,7 @@ pub(super) mod over_sequences {
     use crate::kernels::pack::Scratch;
     use crate::kernels::recurrence::{
         BYTES_FOR_STEPS, BackwardInputs, Forward, OneSample, PackedCell, PackedTranspose, Projection,
-        SAMPLES_FOR_TILES, STEPS_PER_BLOCK, Steps, Strided,
+        SAMPLES_FOR_TILES, STEPS_ALONE, Steps, Strided,
     };
     use crate::kernels::samples_in_lanes;
     use crate::layers::rnn_threads::{BackwardGroups, ForwardSamples};
@@ -414,8 +414,8 @@ pub(super) mod over_sequences {
                 return level.run_narrow(HID, steps);
             }
             let steps = out.len();
-            for start in (0..steps).step_by(STEPS_PER_BLOCK) {
-                let end = steps.min(start + STEPS_PER_BLOCK);
+            for start in (0..steps).step_by(STEPS_ALONE) {
+                let end = steps.min(start + STEPS_ALONE);
                 let projection = Projection {
                     panels: &packed.input,
                     input,
