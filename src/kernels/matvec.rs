@@ -2,8 +2,8 @@
 
 use super::transpose::RowsToColumns;
 use super::view::{View, ViewMut};
-use super::{chain_start, chains, flat, flat_mut, starting_at, starting_at_mut, zeros};
-use crate::simd::{Kernel, Simd, load, load_some};
+use super::{NUMBERS_PER_LINE, chain_start, chains, flat, flat_mut, starting_at, starting_at_mut, zeros};
+use crate::simd::{Kernel, Simd, load_some, store_some};
 
 /// What happens to a sum before it is stored.
 pub(crate) trait Finish: Copy {
@@ -39,8 +39,8 @@ pub(crate) trait Sum<const N: usize> {
     /// Products that are added to each.
     const TERMS: usize;
 
-    /// `P` vectors from `first` on; `PARTIAL` if they reach beyond the last of the `N`, where anything may be in the lanes.
-    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P];
+    /// `P` vectors from `first` on; `partial` if they reach beyond the last of the `N`, where anything may be in the lanes.
+    fn panel<S: Simd, const P: usize>(&self, s: S, first: usize, partial: bool) -> [S::F32; P];
 
     /// All `N` sums into `z`, which was zero, with the weights read in the order in which they lie.
     fn in_row_order<S: Simd>(&self, s: S, z: &mut [f32; N]);
@@ -51,10 +51,11 @@ impl<const N: usize> Sum<N> for [f32; N] {
     const TERMS: usize = 0;
 
     #[inline(always)]
-    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
+    fn panel<S: Simd, const P: usize>(&self, s: S, first: usize, partial: bool) -> [S::F32; P] {
         let mut vectors: [S::F32; P] = zeros();
         unrolled!(p < P, {
-            vectors[p] = load::<S, PARTIAL>(s, starting_at(self, first + p * S::LANES));
+            let numbers = starting_at(self, first + p * S::LANES);
+            vectors[p] = if partial && p == P - 1 { s.load_partial(numbers) } else { s.load(numbers) };
         });
         vectors
     }
@@ -70,8 +71,8 @@ impl<T: Sum<N>, const N: usize> Sum<N> for &T {
     const TERMS: usize = T::TERMS;
 
     #[inline(always)]
-    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
-        T::panel::<S, P, PARTIAL>(self, s, first)
+    fn panel<S: Simd, const P: usize>(&self, s: S, first: usize, partial: bool) -> [S::F32; P] {
+        T::panel::<S, P>(self, s, first, partial)
     }
 
     #[inline(always)]
@@ -88,9 +89,9 @@ impl<const N: usize> Sum<N> for Biases<'_, N> {
     const TERMS: usize = 0;
 
     #[inline(always)]
-    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
-        let mut sums = self.0.panel::<S, P, PARTIAL>(s, first);
-        let biases = self.1.panel::<S, P, PARTIAL>(s, first);
+    fn panel<S: Simd, const P: usize>(&self, s: S, first: usize, partial: bool) -> [S::F32; P] {
+        let mut sums = self.0.panel::<S, P>(s, first, partial);
+        let biases = self.1.panel::<S, P>(s, first, partial);
         unrolled!(p < P, {
             sums[p] = s.add(sums[p], biases[p]);
         });
@@ -99,7 +100,10 @@ impl<const N: usize> Sum<N> for Biases<'_, N> {
 
     #[inline(always)]
     fn in_row_order<S: Simd>(&self, s: S, z: &mut [f32; N]) {
-        walk::<S, _, N>(s, &mut Evaluate { sum: self, out: z, finish: Linear });
+        for first in (0..N).step_by(S::LANES) {
+            let sum = s.add(load_some(s, starting_at(self.0, first)), load_some(s, starting_at(self.1, first)));
+            store_some(s, sum, starting_at_mut(z, first));
+        }
     }
 }
 
@@ -156,13 +160,9 @@ impl<T: Sum<N>, X: Inputs<K>, const K: usize, const N: usize, const OUTPUTS: usi
     const TERMS: usize = T::TERMS + K;
 
     #[inline(always)]
-    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&self, s: S, first: usize) -> [S::F32; P] {
-        let start = self.start.panel::<S, P, PARTIAL>(s, first);
-        match const { chains(K, OUTPUTS) } {
-            1 => chains_of::<S, X, P, 1, PARTIAL, K, N>(s, self.weight, &self.x, start, first),
-            2 => chains_of::<S, X, P, 2, PARTIAL, K, N>(s, self.weight, &self.x, start, first),
-            _ => chains_of::<S, X, P, 4, PARTIAL, K, N>(s, self.weight, &self.x, start, first),
-        }
+    fn panel<S: Simd, const P: usize>(&self, s: S, first: usize, partial: bool) -> [S::F32; P] {
+        let start = self.start.panel::<S, P>(s, first, partial);
+        chains_of::<S, X, P, K, N, OUTPUTS>(s, self.weight, &self.x, start, first, partial)
     }
 
     #[inline(always)]
@@ -182,7 +182,7 @@ const ROWS_TOGETHER: usize = 16;
 /// sends whole rows faster than parts of rows. A sum in one chain needs no more than its place in memory in between.
 #[inline(always)]
 const fn pays_in_row_order<S: Simd, T: Sum<N>, const N: usize>() -> bool {
-    T::CHAINS == 1 && N > WIDEST_PANEL * S::LANES && T::TERMS * N * size_of::<f32>() > BYTES_IN_L1
+    T::CHAINS == 1 && Cut::new::<S>(1, N).panels > 1 && T::TERMS * N * size_of::<f32>() > BYTES_IN_L1
 }
 
 /// `z[n] += sum over k of x[k] * weight[k][n]`, some rows after the other, for sums in one chain.
@@ -193,14 +193,17 @@ fn add_in_row_order<S: Simd, const K: usize, const N: usize>(
     x: &[f32; K],
     z: &mut [f32; N],
 ) {
-    let (weights, last_weights) = weight.as_chunks::<ROWS_TOGETHER>();
-    let (inputs, last_inputs) = x.as_chunks::<ROWS_TOGETHER>();
-    for (weight, x) in weights.iter().zip(inputs) {
-        walk::<S, _, N>(s, &mut AddProduct { weight, x, z, finish: Linear });
+    for (weight, x) in weight.chunks(ROWS_TOGETHER).zip(x.chunks(ROWS_TOGETHER)) {
+        walk::<S, _, N>(s, &mut AddRows { weight, x, z });
     }
-    for (weight, x) in last_weights.iter().zip(last_inputs) {
-        let (weight, x) = (core::array::from_ref(weight), core::array::from_ref(x));
-        walk::<S, _, N>(s, &mut AddProduct { weight, x, z, finish: Linear });
+}
+
+/// Finishes all `N` sums where they are.
+#[inline(always)]
+fn finish_in_place<S: Simd, F: Finish, const N: usize>(s: S, z: &mut [f32; N], finish: F) {
+    for first in (0..N).step_by(S::LANES) {
+        let z = starting_at_mut(z, first);
+        store_some(s, finish.finish(s, load_some(s, z)), z);
     }
 }
 
@@ -209,9 +212,8 @@ fn add_in_row_order<S: Simd, const K: usize, const N: usize>(
 pub(crate) fn evaluate<S: Simd, F: Finish, T: Sum<N>, const N: usize>(s: S, sum: &T, finish: F) -> [f32; N] {
     let mut out = [0.0; N];
     if const { pays_in_row_order::<S, T, N>() } {
-        let mut z = [0.0; N];
-        sum.in_row_order(s, &mut z);
-        walk::<S, _, N>(s, &mut Evaluate { sum: &z, out: &mut out, finish });
+        sum.in_row_order(s, &mut out);
+        finish_in_place(s, &mut out, finish);
     } else {
         walk::<S, _, N>(s, &mut Evaluate { sum, out: &mut out, finish });
     }
@@ -248,7 +250,7 @@ pub(crate) fn add_product<S: Simd, F: Finish, const K: usize, const N: usize>(
 ) {
     if const { pays_in_row_order::<S, Product<'_, [f32; N], State<'_, K>, K, N, N>, N>() } {
         add_in_row_order(s, weight, x, z);
-        *z = evaluate(s, &*z, finish);
+        finish_in_place(s, z, finish);
     } else {
         walk::<S, _, N>(s, &mut AddProduct { weight, x, z, finish });
     }
@@ -257,7 +259,7 @@ pub(crate) fn add_product<S: Simd, F: Finish, const K: usize, const N: usize>(
 /// Something that is done panel by panel.
 trait Panelwise<const N: usize> {
     const CHAINS: usize;
-    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&mut self, s: S, first: usize);
+    fn panel<S: Simd, const P: usize>(&mut self, s: S, first: usize, partial: bool);
 }
 
 struct Evaluate<'a, T, F, const N: usize> {
@@ -270,12 +272,13 @@ impl<T: Sum<N>, F: Finish, const N: usize> Panelwise<N> for Evaluate<'_, T, F, N
     const CHAINS: usize = T::CHAINS;
 
     #[inline(always)]
-    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&mut self, s: S, first: usize) {
-        let sums = self.sum.panel::<S, P, PARTIAL>(s, first);
-        finish_panel::<S, F, P, PARTIAL, N>(s, sums, first, self.finish, self.out);
+    fn panel<S: Simd, const P: usize>(&mut self, s: S, first: usize, partial: bool) {
+        let sums = self.sum.panel::<S, P>(s, first, partial);
+        finish_panel(s, sums, first, partial, self.finish, self.out);
     }
 }
 
+#[cfg(feature = "alloc")]
 struct AddProduct<'a, F, const K: usize, const N: usize> {
     weight: &'a [[f32; N]; K],
     x: &'a [f32; K],
@@ -283,65 +286,127 @@ struct AddProduct<'a, F, const K: usize, const N: usize> {
     finish: F,
 }
 
+#[cfg(feature = "alloc")]
 impl<F: Finish, const K: usize, const N: usize> Panelwise<N> for AddProduct<'_, F, K, N> {
     const CHAINS: usize = chains(K, N);
 
     #[inline(always)]
-    fn panel<S: Simd, const P: usize, const PARTIAL: bool>(&mut self, s: S, first: usize) {
-        let sums = product(&*self.z, self.weight, State(self.x)).panel::<S, P, PARTIAL>(s, first);
-        finish_panel::<S, F, P, PARTIAL, N>(s, sums, first, self.finish, self.z);
+    fn panel<S: Simd, const P: usize>(&mut self, s: S, first: usize, partial: bool) {
+        let sums = product(&*self.z, self.weight, State(self.x)).panel::<S, P>(s, first, partial);
+        finish_panel(s, sums, first, partial, self.finish, self.z);
     }
 }
 
-/// Vectors of the widest panel.
-const WIDEST_PANEL: usize = 8;
+/// `z[n] += sum over k of x[k] * weight[k][n]`, in one chain.
+struct AddRows<'a, const N: usize> {
+    weight: &'a [[f32; N]],
+    x: &'a [f32],
+    z: &'a mut [f32; N],
+}
 
-/// Walks the outputs: as many vectors at a time as leave eight sums in flight, which is what two FMA units of latency four
-/// can do; then fewer; then the part of a vector that is left.
+impl<const N: usize> Panelwise<N> for AddRows<'_, N> {
+    const CHAINS: usize = 1;
+
+    #[inline(always)]
+    fn panel<S: Simd, const P: usize>(&mut self, s: S, first: usize, partial: bool) {
+        let mut sums = self.z.panel::<S, P>(s, first, partial);
+        for (row, x) in self.weight.iter().zip(self.x) {
+            add_term::<S, P, N>(s, row, 0, s.splat(*x), first, partial, &mut sums);
+        }
+        finish_panel(s, sums, first, partial, Linear, self.z);
+    }
+}
+
+/// Vectors of the widest panel of any instruction set.
+const WIDEST: usize = 12;
+
+/// How the outputs are cut into panels.
+struct Cut {
+    panels: usize,
+    /// How many panels there are of each width in vectors; those of whole vectors, the widest of which come first.
+    whole: [usize; WIDEST + 1],
+    /// The width of the panel behind them whose last vector is not full, or nothing.
+    partial: usize,
+}
+
+impl Cut {
+    /// As few panels as hold their sums where a tile, two vectors wide, has its own, and of nearly the same width: a narrow
+    /// one takes as long as a wide one, for it waits for its own sums. Whole lines of the cache, lest one be read twice.
+    const fn new<S: Simd>(chains: usize, outputs: usize) -> Self {
+        let vectors = outputs.div_ceil(S::LANES);
+        let sums = if 2 * S::TILE_ROWS < WIDEST { 2 * S::TILE_ROWS } else { WIDEST };
+        let widest = sums / chains;
+        let line = if NUMBERS_PER_LINE / S::LANES < widest { NUMBERS_PER_LINE / S::LANES } else { widest };
+        let panels = if vectors <= widest { 1 } else { vectors.div_ceil(line).div_ceil(widest / line) };
+        let mut cut = Self { panels, whole: [0; WIDEST + 1], partial: 0 };
+        let (mut left, mut panels_left) = (vectors, panels);
+        while panels_left > 0 {
+            let width = left.div_ceil(line).div_ceil(panels_left) * line;
+            let width = if width < left { width } else { left };
+            left -= width;
+            panels_left -= 1;
+            if panels_left == 0 && !outputs.is_multiple_of(S::LANES) {
+                cut.partial = width;
+            } else {
+                cut.whole[width] += 1;
+            }
+        }
+        cut
+    }
+}
+
+/// A block for the constant that is each width of a panel, the widest first.
+macro_rules! for_widths {
+    ($width:ident, $body:block) => {
+        for_widths!($width, $body, 12 11 10 9 8 7 6 5 4 3 2 1);
+    };
+    ($width:ident, $body:block, $($literal:literal)*) => {
+        $({
+            const $width: usize = $literal;
+            $body
+        })*
+    };
+}
+
+/// Walks the outputs panel by panel.
 #[inline(always)]
 fn walk<S: Simd, W: Panelwise<N>, const N: usize>(s: S, work: &mut W) {
-    let full = N / S::LANES;
-    let mut vector = 0;
-    if const { W::CHAINS == 1 } {
-        while vector + WIDEST_PANEL <= full {
-            work.panel::<S, WIDEST_PANEL, false>(s, vector * S::LANES);
-            vector += WIDEST_PANEL;
+    let cut = const { Cut::new::<S>(W::CHAINS, N) };
+    let mut first = 0;
+    for_widths!(WIDTH, {
+        if const { Cut::new::<S>(W::CHAINS, N).whole[WIDTH] > 0 } {
+            let mut panels = 0;
+            while panels < cut.whole[WIDTH] {
+                work.panel::<S, WIDTH>(s, first, false);
+                first += WIDTH * S::LANES;
+                panels += 1;
+            }
         }
-    }
-    if const { W::CHAINS <= 2 } {
-        while vector + 4 <= full {
-            work.panel::<S, 4, false>(s, vector * S::LANES);
-            vector += 4;
+    });
+    for_widths!(WIDTH, {
+        if const { Cut::new::<S>(W::CHAINS, N).partial == WIDTH } {
+            work.panel::<S, WIDTH>(s, first, true);
         }
-    }
-    while vector + 2 <= full {
-        work.panel::<S, 2, false>(s, vector * S::LANES);
-        vector += 2;
-    }
-    if vector < full {
-        work.panel::<S, 1, false>(s, vector * S::LANES);
-    }
-    if const { !N.is_multiple_of(S::LANES) } {
-        work.panel::<S, 1, true>(s, full * S::LANES);
-    }
+    });
 }
 
 /// Finishes and stores the sums of a panel.
 #[inline(always)]
-fn finish_panel<S: Simd, F: Finish, const P: usize, const PARTIAL: bool, const N: usize>(
+fn finish_panel<S: Simd, F: Finish, const P: usize, const N: usize>(
     s: S,
     sums: [S::F32; P],
     first: usize,
+    partial: bool,
     finish: F,
     out: &mut [f32; N],
 ) {
     unrolled!(p < P, {
         let result = finish.finish(s, sums[p]);
-        if PARTIAL {
+        if partial && p == P - 1 {
             // By way of whole vectors: a masked store costs as much as a dozen plain ones on some CPUs with AVX2.
             let mut lanes = [0.0; 16];
             s.store(result, &mut lanes);
-            let to = starting_at_mut(out, first);
+            let to = starting_at_mut(out, first + p * S::LANES);
             to.copy_from_slice(&lanes[..to.len()]);
         } else {
             s.store(result, starting_at_mut(out, first + p * S::LANES));
@@ -349,31 +414,25 @@ fn finish_panel<S: Simd, F: Finish, const P: usize, const PARTIAL: bool, const N
     });
 }
 
-/// `start` and the products of `P` vectors of outputs, in `C` chains that are then added pairwise.
+/// `start` and the products of `P` vectors of outputs, in chains that are then added pairwise.
 #[inline(always)]
-fn chains_of<
-    S: Simd,
-    X: Inputs<K>,
-    const P: usize,
-    const C: usize,
-    const PARTIAL: bool,
-    const K: usize,
-    const N: usize,
->(
+fn chains_of<S: Simd, X: Inputs<K>, const P: usize, const K: usize, const N: usize, const OUTPUTS: usize>(
     s: S,
     weight: &[[f32; N]; K],
     x: &X,
     start: [S::F32; P],
     first: usize,
+    partial: bool,
 ) -> [S::F32; P] {
-    let mut sums: [[S::F32; P]; C] = zeros();
+    let count = const { chains(K, OUTPUTS) };
+    let mut sums: [[S::F32; P]; 4] = zeros();
     sums[0] = start;
     let (weight, numbers) = (flat(weight), x.numbers());
     // A core forwards several reads from a store that is still on its way at one speed or at another, as it happens (Zen 4:
     // 17 or 23 ns for each of very many steps of 4 neurons). So a state that is one vector is read by fours.
     let in_registers = const { X::JUST_WRITTEN && P == 1 && K.is_multiple_of(4) && K <= S::LANES && S::LANES >= 8 };
     // A long loop over several vectors waits for its reads.
-    let long = const { P > 1 && K / C >= 32 && S::REGISTERS == 32 };
+    let long = const { P > 1 && K / chains(K, OUTPUTS) >= 32 && S::REGISTERS == 32 };
     // If the compiler knew the indices, it would read every number by itself after all.
     static INDICES: [i32; 4] = [0, 1, 2, 3];
     let indices = if in_registers || long { core::hint::black_box(&INDICES) } else { &INDICES };
@@ -386,42 +445,42 @@ fn chains_of<
     // A loop over more than one vector must stay a loop: unrolled whole, the compiler computes one vector after the other
     // and keeps every broadcast input in memory in between. It cannot unroll what it cannot count.
     let uncounted = |count: usize| core::hint::black_box(count).min(count);
-    let blocks = if long { uncounted(K / C / 4) } else { 0 };
+    let blocks = if long { uncounted(K / count / 4) } else { 0 };
     for block in 0..blocks {
-        let mut fours: [S::F32; C] = zeros();
-        unrolled!(c < C, {
-            fours[c] = s.load_four(starting_at(numbers, chain_start(c, C, K) + 4 * block));
+        let mut fours: [S::F32; 4] = zeros();
+        unrolled!(c < chains(K, OUTPUTS), of 0 1 2 3, {
+            fours[c] = s.load_four(starting_at(numbers, chain_start(c, count, K) + 4 * block));
         });
         unrolled!(j of 0 1 2 3, {
-            unrolled!(c < C, {
-                let k = chain_start(c, C, K) + 4 * block + j;
-                add_term::<S, P, PARTIAL, N>(s, weight, k, s.one_of_four(fours[c], indices[j]), first, &mut sums[c]);
+            unrolled!(c < chains(K, OUTPUTS), of 0 1 2 3, {
+                let k = chain_start(c, count, K) + 4 * block + j;
+                add_term::<S, P, N>(s, weight, k, s.one_of_four(fours[c], indices[j]), first, partial, &mut sums[c]);
             });
         });
     }
-    let done = if long { K / C / 4 * 4 } else { 0 };
-    let terms = if P > 1 && !long { uncounted(K / C) } else { K / C };
+    let done = if long { K / count / 4 * 4 } else { 0 };
+    let terms = if P > 1 && !long { uncounted(K / count) } else { K / count };
     for i in done..terms {
-        unrolled!(c < C, {
-            let k = chain_start(c, C, K) + i;
+        unrolled!(c < chains(K, OUTPUTS), of 0 1 2 3, {
+            let k = chain_start(c, count, K) + i;
             let x = input(s, in_registers.then_some(&fours), indices, numbers, k);
-            add_term::<S, P, PARTIAL, N>(s, weight, k, x, first, &mut sums[c]);
+            add_term::<S, P, N>(s, weight, k, x, first, partial, &mut sums[c]);
         });
     }
     // Chains differ in length by one at most.
-    unrolled!(c < C, {
-        let k = chain_start(c, C, K) + K / C;
-        if k < chain_start(c + 1, C, K) {
+    unrolled!(c < chains(K, OUTPUTS), of 0 1 2 3, {
+        let k = chain_start(c, count, K) + K / count;
+        if k < chain_start(c + 1, count, K) {
             let x = input(s, in_registers.then_some(&fours), indices, numbers, k);
-            add_term::<S, P, PARTIAL, N>(s, weight, k, x, first, &mut sums[c]);
+            add_term::<S, P, N>(s, weight, k, x, first, partial, &mut sums[c]);
         }
     });
     let mut total = sums[0];
     unrolled!(p < P, {
-        if C > 1 {
+        if count > 1 {
             total[p] = s.add(total[p], sums[1][p]);
         }
-        if C > 2 {
+        if count > 2 {
             total[p] = s.add(total[p], s.add(sums[2][p], sums[3][p]));
         }
     });
@@ -440,17 +499,18 @@ fn input<S: Simd>(s: S, registers: Option<&[S::F32; 4]>, indices: &[i32; 4], num
 /// `sums[p] += x * weight[k][first..]`. What lies behind the last output of a row is the next row: it does no harm in lanes
 /// that are dropped, and a whole vector is loaded faster than a part of one.
 #[inline(always)]
-fn add_term<S: Simd, const P: usize, const PARTIAL: bool, const N: usize>(
+fn add_term<S: Simd, const P: usize, const N: usize>(
     s: S,
     weight: &[f32],
     k: usize,
     x: S::F32,
     first: usize,
+    partial: bool,
     sums: &mut [S::F32; P],
 ) {
     unrolled!(p < P, {
         let row = starting_at(weight, k * N + first + p * S::LANES);
-        let w = if PARTIAL { load_some(s, row) } else { s.load(row) };
+        let w = if partial && p == P - 1 { load_some(s, row) } else { s.load(row) };
         sums[p] = s.mul_add(x, w, sums[p]);
     });
 }
@@ -510,5 +570,37 @@ fn turn_vectors<S: Simd, const N: usize>(s: S, rows: &[f32], count: usize, turne
         let columns = ViewMut { data: flat_mut(turned), stride: BLOCK };
         RowsToColumns { rows, width: N, columns, first }.run(s);
         done += S::LANES;
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use crate::simd::portable::Portable;
+    use alloc::{format, vec::Vec};
+    use core::iter::repeat_n;
+
+    /// Panels hold every output once, no more sums than there are registers for, and are nearly of one width.
+    fn check<S: Simd>() {
+        for (outputs, chains) in (1..1100).flat_map(|outputs| [1, 2, 4].map(|chains| (outputs, chains))) {
+            let Cut { panels, whole, partial } = Cut::new::<S>(chains, outputs);
+            let widths = (1..=WIDEST).rev().flat_map(|width| repeat_n(width, whole[width]));
+            let widths: Vec<usize> = widths.chain((partial > 0).then_some(partial)).collect();
+            let case = format!("{outputs} outputs in {chains} chains: {widths:?}");
+            assert_eq!(widths.len(), panels, "{case}");
+            assert_eq!(widths.iter().sum::<usize>(), outputs.div_ceil(S::LANES), "{case}");
+            assert_eq!(partial > 0, !outputs.is_multiple_of(S::LANES), "{case}");
+            assert!(widths[0] <= WIDEST.min(2 * S::TILE_ROWS) / chains, "{case}");
+            assert!(widths[0] < widths[panels - 1] + 2 * (NUMBERS_PER_LINE / S::LANES), "{case}");
+        }
+    }
+
+    #[test]
+    fn cuts() {
+        check::<Portable>();
+        #[cfg(target_arch = "x86_64")]
+        check::<crate::simd::avx2::Avx2>();
+        #[cfg(target_arch = "x86_64")]
+        check::<crate::simd::avx512::Avx512>();
     }
 }

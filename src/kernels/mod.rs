@@ -21,8 +21,8 @@
 /// programs for small devices are compiled with, a compiler unrolls no loop.
 macro_rules! unrolled {
     ($i:ident < $n:expr, $body:block) => {
-        const { assert!($n <= 8) };
-        unrolled!($i < $n, of 0 1 2 3 4 5 6 7, $body);
+        const { assert!($n <= 12) };
+        unrolled!($i < $n, of 0 1 2 3 4 5 6 7 8 9 10 11, $body);
     };
     ($i:ident < $n:expr, of $($index:literal)*, $body:block) => {
         $(if const { $index < $n } {
@@ -56,6 +56,9 @@ pub(crate) mod tile;
 pub(crate) mod transpose;
 mod view;
 pub(crate) mod weight_gradient;
+
+/// Numbers in a line of the cache.
+pub(crate) const NUMBERS_PER_LINE: usize = 64 / size_of::<f32>();
 
 /// Vectors of zeros. Not `[zero; P]`, which is compiled to a loop where programs are optimized for size.
 #[inline(always)]

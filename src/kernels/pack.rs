@@ -1,10 +1,8 @@
 //! Weight panels for the tiles: packed once per call, read once per tile.
 
+use super::NUMBERS_PER_LINE;
 use crate::simd::Simd;
 use alloc::vec::Vec;
-
-/// Numbers in a line of the cache.
-pub(crate) const NUMBERS_PER_LINE: usize = 64 / size_of::<f32>();
 
 /// Columns of a panel: the two vectors of a register tile, or at the right end what remains, one vector or half of one
 /// where there are half-width vectors ([`Simd::Half`](crate::simd::Simd::Half)).

@@ -19,10 +19,10 @@
 //! A tile of each shape is a function of its own, compiled once for every instruction set and called from everywhere, so
 //! that code grows with the shapes and not with the sizes of layers or the kinds of products.
 
-use super::pack::{NUMBERS_PER_LINE, Panel, Panels, Span};
+use super::pack::{Panel, Panels, Span};
 use super::tanh::{derivative_from_output, tanh};
 use super::view::{View, ViewMut};
-use super::{chain_start, chains, starting_at, starting_at_mut, zeros};
+use super::{NUMBERS_PER_LINE, chain_start, chains, starting_at, starting_at_mut, zeros};
 use crate::simd::{Kernel, Simd, load_some, store_some};
 use core::ops::Range;
 

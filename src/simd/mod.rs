@@ -109,12 +109,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn lookup(self, table: &[f32; 16], index: Self::I32) -> Self::F32;
 }
 
-/// Loads a whole vector, or what there is of it.
-#[inline(always)]
-pub(crate) fn load<S: Simd, const PARTIAL: bool>(s: S, from: &[f32]) -> S::F32 {
-    if PARTIAL { s.load_partial(from) } else { s.load(from) }
-}
-
 /// Loads a whole vector where there is one, or what there is of it.
 #[inline(always)]
 pub(crate) fn load_some<S: Simd>(s: S, from: &[f32]) -> S::F32 {
