@@ -42,7 +42,7 @@ pub(crate) trait Sum<const N: usize> {
     /// `P` vectors from `first` on; `partial` if they reach beyond the last of the `N`, where anything may be in the lanes.
     fn panel<S: Simd, const P: usize>(&self, s: S, first: usize, partial: bool) -> [S::F32; P];
 
-    /// All `N` sums into `z`, which was zero, with the weights read in the order in which they lie.
+    /// All `N` sums, with the weights read in the order in which they lie.
     fn in_row_order<S: Simd>(&self, s: S, z: &mut [f32; N]);
 }
 
