@@ -9,8 +9,8 @@ and the exit code is 1. A mutation whose place is no longer found exactly once i
     python3 scripts/check_mutations.py            # all of them: about an hour on two cores
     python3 scripts/check_mutations.py tanh tile  # those whose file or description has one of the words
 
-The last runs, on a CPU without AVX-512: the three of packed rows and of samples that are taken later, and, since loops over
-sums are unrolled by the source, 8 of tiles, products, softmax and weight gradients; all were noticed. Before that all were
+The last runs, on a CPU without AVX-512: those of matvec, when its panels changed, and before that the three of packed rows
+and of samples that are taken later; all were noticed but that with AVX-512 below. Before that all were
 noticed but one, terms dropped behind those that a step reads by fours, which is done with AVX-512 alone (noticed where that
 was there).
 
