@@ -323,9 +323,9 @@ const WIDEST: usize = 12;
 /// How the outputs are cut into panels.
 struct Cut {
     panels: usize,
-    /// How many panels there are of each width in vectors; those of whole vectors, the widest of which come first.
+    /// How many panels of whole vectors there are of each width; the widest come first.
     whole: [usize; WIDEST + 1],
-    /// The width of the panel behind them whose last vector is not full, or nothing.
+    /// The width of the panel behind them, as narrow as any, whose last vector is not full; or nothing.
     partial: usize,
 }
 
@@ -382,8 +382,6 @@ fn walk<S: Simd, W: Panelwise<N>, const N: usize>(s: S, work: &mut W) {
                 panels += 1;
             }
         }
-    });
-    for_widths!(WIDTH, {
         if const { Cut::new::<S>(W::CHAINS, N).partial == WIDTH } {
             work.panel::<S, WIDTH>(s, first, true);
         }
@@ -590,6 +588,7 @@ mod tests {
             assert_eq!(widths.len(), panels, "{case}");
             assert_eq!(widths.iter().sum::<usize>(), outputs.div_ceil(S::LANES), "{case}");
             assert_eq!(partial > 0, !outputs.is_multiple_of(S::LANES), "{case}");
+            assert!(widths.is_sorted_by(|wide, narrow| wide >= narrow), "{case}");
             assert!(widths[0] <= WIDEST.min(2 * S::TILE_ROWS) / chains, "{case}");
             assert!(widths[0] < widths[panels - 1] + 2 * (NUMBERS_PER_LINE / S::LANES), "{case}");
         }

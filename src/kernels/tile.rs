@@ -147,6 +147,20 @@ impl Rows<'_> {
         }
     }
 
+    /// Where `M` rows of inputs begin, for the first sum or the second.
+    #[inline(always)]
+    fn begins<const M: usize>(&self, part: usize) -> [usize; M] {
+        let stride = match if part == 0 { self.input } else { self.second_input.unwrap_or(self.input) } {
+            Input::Rows(table) => table.inner,
+            Input::Results(_) => self.output.inner,
+        };
+        let mut begins = [0; M];
+        unrolled!(m < M, {
+            begins[m] = m * stride;
+        });
+        begins
+    }
+
     /// Whether anything is asked for.
     #[inline(always)]
     fn asks(&self) -> bool {
@@ -383,6 +397,7 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
         let Place { parts: Parts { panels, chains, columns }, rows, outer, inner, skip, tiles } = self.0;
         let column = panels[0].span.first;
         let asks = rows.asks();
+        let begins = core::hint::black_box([rows.begins(0), rows.begins(1)]);
         for inner in (inner..).step_by(M).take(tiles) {
             if asks {
                 let (inner, of) = (inner..inner + M, columns);
@@ -394,8 +409,8 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
                 sums[m] = from.load::<S, V>(s, m, column, columns);
             });
             for part in 0..rows.parts() {
-                let inputs = rows.inputs(part, outer, inner);
-                sums = sum::<S, C, M, V>(s, panels[part].data, inputs, chains[part], sums);
+                let inputs = rows.inputs(part, outer, inner).data;
+                sums = sum::<S, C, M, V>(s, panels[part].data, inputs, &begins[part], chains[part], sums);
             }
             let (to, columns) = (rows.output.view(outer, inner), column..columns);
             match rows.finish {
@@ -467,25 +482,20 @@ fn store<S: Simd, const V: usize>(s: S, vector: S::F32, row: &mut [f32]) {
 fn sum<S: Simd, const C: usize, const M: usize, const V: usize>(
     s: S,
     panel: &[f32],
-    inputs: View<'_>,
+    inputs: &[f32],
+    begins: &[usize; M],
     chains: usize,
     start: [[S::F32; V]; M],
 ) -> [[S::F32; V]; M] {
     let k = panel.len() / (V * S::LANES);
     let mut x: [&[f32]; M] = [&[]; M];
     unrolled!(m < M, {
-        let first = m * inputs.stride;
-        x[m] = &inputs.data[first..first + k];
+        x[m] = &starting_at(inputs, begins[m])[..k];
     });
     // With 32 registers, sums of several chains have tiles of their own: there is nothing else to compile for one chain.
     if chains == 1 || (C == 1 && S::REGISTERS == 32) {
-        // Two things are hidden from the compiler, which would pay for each in every term: that rows are multiples of one
-        // number apart (it would compute each address from the one before), and that there is one chain (it would check
-        // that a row of the panel is in it, which it sees by itself where chains might be several).
-        let mut x = core::hint::black_box(x);
-        unrolled!(m < M, {
-            x[m] = &x[m][..k];
-        });
+        // If the compiler knew that there is one chain, it would check in every term that a row of the panel is in it, which
+        // it sees by itself where chains might be several.
         let chains = core::hint::black_box(1);
         return side_by_side::<S, 1, M, V>(s, panel, &x, k, (0, chains), [start])[0];
     }
@@ -539,16 +549,18 @@ fn side_by_side<S: Simd, const C: usize, const M: usize, const V: usize>(
 ) -> [[[S::F32; V]; M]; C] {
     let width = V * S::LANES;
     let len = chain_start(1, chains, k);
+    // One chain counts from the first term of all, so that each row is named by the same address in every chain.
+    let skip = if C == 1 { chain_start(first, chains, k) } else { 0 };
     let mut weights: [&[f32]; C] = [&[]; C];
     let mut x: [[&[f32]; M]; C] = [[&[]; M]; C];
     unrolled!(c < C, {
-        let begin = chain_start(first + c, chains, k);
-        weights[c] = &panel[begin * width..(begin + len) * width];
+        let begin = chain_start(first + c, chains, k) - skip;
+        weights[c] = &panel[begin * width..(begin + skip + len) * width];
         unrolled!(m < M, {
-            x[c][m] = &rows[m][begin..begin + len];
+            x[c][m] = &rows[m][begin..begin + skip + len];
         });
     });
-    add_terms::<S, C, M, V>(s, &weights, &x, len, &mut sums);
+    add_terms::<S, C, M, V>(s, &weights, &x, skip..skip + len, &mut sums);
     // Chains differ in length by one at most.
     unrolled!(c < C, {
         let end = chain_start(first + c, chains, k) + len;
@@ -561,13 +573,13 @@ fn side_by_side<S: Simd, const C: usize, const M: usize, const V: usize>(
     sums
 }
 
-/// `tile[c][m][n] += x[c][m][k] * weights[c][k][n]` for the `len` terms of each chain, in order.
+/// `tile[c][m][n] += x[c][m][k] * weights[c][k][n]` for some terms `k` of each chain, in order.
 #[inline(always)]
 fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
     s: S,
     weights: &[&[f32]; C],
     x: &[[&[f32]; M]; C],
-    len: usize,
+    terms: Range<usize>,
     tile: &mut [[[S::F32; V]; M]; C],
 ) {
     let width = V * S::LANES;
@@ -576,14 +588,14 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
     // two chains, with sixteen sums, or with 16 registers and six rows, it would find no registers for them.
     const UNROLLED: usize = 4;
     let full = M * V == 16 || S::TILE_ROWS == 6;
-    let blocks = if C == 1 && !full { len / UNROLLED } else { 0 };
+    let blocks = if C == 1 && !full { terms.len() / UNROLLED } else { 0 };
     let mut whole: [&[[f32; UNROLLED]]; M] = [&[]; M];
     unrolled!(m < M, {
-        whole[m] = &x[0][m].as_chunks().0[..blocks];
+        whole[m] = &starting_at(x[0][m], terms.start).as_chunks().0[..blocks];
     });
     let mut block = 0;
     while block < blocks {
-        let rows = &starting_at(weights[0], block * UNROLLED * width)[..UNROLLED * width];
+        let rows = &starting_at(weights[0], (terms.start + block * UNROLLED) * width)[..UNROLLED * width];
         unrolled!(k of 0 1 2 3, {
             let mut x = [0.0; M];
             unrolled!(m < M, {
@@ -593,8 +605,8 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
         });
         block += 1;
     }
-    let mut k = blocks * UNROLLED;
-    while k < len {
+    let mut k = terms.start + blocks * UNROLLED;
+    while k < terms.end {
         unrolled!(c < C, {
             add_term(s, &weights[c][k * width..(k + 1) * width], &numbers(&x[c], k), &mut sums[c]);
         });
