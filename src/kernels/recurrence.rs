@@ -42,6 +42,9 @@ pub(crate) const SAMPLES_FOR_TILES: usize = 4;
 /// Numbers from which on rows are asked for before they are needed, 1 MB: more than lies near a core.
 const MANY_NUMBERS: usize = 1024 * 1024 / size_of::<f32>();
 
+/// The same for a backward, which goes through four such tables at once: 512 KB.
+const MANY_NUMBERS_BACK: usize = MANY_NUMBERS / 2;
+
 /// How many steps before: enough to come from memory, few enough to be still there.
 const STEPS_AHEAD: usize = 2;
 
@@ -59,15 +62,27 @@ pub(crate) struct Strided<'a> {
     /// Rows from one sample to the next, and from one step to the next.
     pub(crate) sample_stride: usize,
     pub(crate) step_stride: usize,
-    /// Whether all rows together are so many that the next ones are not near by themselves.
-    pub(crate) far: bool,
+    /// Numbers of all rows together, those of other samples and steps too.
+    all: usize,
 }
 
 impl<'a> Strided<'a> {
     /// All rows of `data`.
     #[inline(always)]
     pub(crate) fn new(data: &'a [f32], width: usize, sample_stride: usize, step_stride: usize) -> Self {
-        Self { data, width, sample_stride, step_stride, far: data.len() > MANY_NUMBERS }
+        Self { data, width, sample_stride, step_stride, all: data.len() }
+    }
+
+    /// Whether all rows together are so many that the next ones are not near by themselves.
+    #[inline(always)]
+    pub(crate) fn is_far(&self) -> bool {
+        self.all > MANY_NUMBERS
+    }
+
+    /// The same in a backward.
+    #[inline(always)]
+    fn is_far_back(&self) -> bool {
+        self.all > MANY_NUMBERS_BACK
     }
 
     #[inline(always)]
@@ -97,8 +112,8 @@ impl<'a> Strided<'a> {
 
     /// The rows of a step, to be asked for as far as they are wide: where they are near, nothing.
     #[inline(always)]
-    fn ahead(&self, step: usize) -> Ahead<'a> {
-        Ahead { rows: self.view(0, step), width: if self.far { self.width } else { 0 } }
+    fn ahead(&self, step: usize, far: bool) -> Ahead<'a> {
+        Ahead { rows: self.view(0, step), width: if far { self.width } else { 0 } }
     }
 
     /// The same rows from `step` on.
@@ -245,8 +260,8 @@ impl Kernel for Forward<'_> {
             let samples = group.min(samples - first);
             let (input, initial) = (input.starting_at_sample(first), initial.starting_at_sample(first));
             for step in 0..steps {
-                let ahead = [input.ahead((step + STEPS_AHEAD).min(steps - 1))];
-                let asked_for = input.far && hidden < NEURONS_IN_TIME;
+                let asked_for = input.is_far() && hidden < NEURONS_IN_TIME;
+                let ahead = [input.ahead((step + STEPS_AHEAD).min(steps - 1), asked_for)];
                 let mut rows = Rows {
                     input: Input::Rows(input.table(step)),
                     second_input: Some(match step {
@@ -420,7 +435,7 @@ impl Kernel for Backward<'_> {
         let d_input = &mut self.d_input.unwrap_or_default();
         // What the steps read, and the outer products of their block.
         let streams = [d_output, output, input];
-        let far = streams.iter().any(|rows| rows.far);
+        let far = streams.iter().any(|rows| rows.is_far_back());
         for (start, end) in blocks_from_the_end(steps) {
             // What reaches the last step of the block from the steps behind it.
             let following = Strided::new(self.d_initial, hidden, 1, 0);
@@ -428,7 +443,7 @@ impl Kernel for Backward<'_> {
             // With samples in lanes, only the last step goes by rows.
             let by_rows = if in_lanes { end - 1..end } else { start..end };
             for step in by_rows.rev() {
-                let ahead = streams.map(|rows| rows.ahead(step.saturating_sub(STEPS_AHEAD)));
+                let ahead = streams.map(|rows| rows.ahead(step.saturating_sub(STEPS_AHEAD), rows.is_far_back()));
                 let ahead: &[_] = if far && step >= STEPS_AHEAD { &ahead } else { &[] };
                 let first = (step - start) * hidden;
                 if step + 1 == end {
@@ -474,7 +489,7 @@ impl Kernel for Backward<'_> {
                         out_steps: steps,
                         samples: together.min(samples - first),
                         steps: 0..end - start,
-                        far: input.far,
+                        far: input.is_far_back(),
                     };
                     projection.run(s);
                 }

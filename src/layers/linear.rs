@@ -208,7 +208,7 @@ mod over_sequences {
                 out_steps: input.steps(),
                 samples: input.batch(),
                 steps: 0..input.steps(),
-                far: rows.far,
+                far: rows.is_far(),
             };
             let work = Forward { level: run.level, projection };
             batch::run_shared(work, batch::operations(&[2, input.steps(), input.batch(), IN, OUT]));
@@ -367,7 +367,7 @@ mod over_sequences {
                     out_steps: steps,
                     samples,
                     steps: 0..steps,
-                    far: input.far,
+                    far: input.is_far(),
                 };
                 projection.at(level);
             }
