@@ -2,7 +2,7 @@
 
 use super::transpose::RowsToColumns;
 use super::view::{View, ViewMut};
-use super::{NUMBERS_PER_LINE, chain_start, chains, flat, flat_mut, starting_at, starting_at_mut, zeros};
+use super::{BYTES_IN_L1, NUMBERS_PER_LINE, chain_start, chains, flat, flat_mut, starting_at, starting_at_mut, zeros};
 use crate::simd::{Kernel, Simd, load_some, store_some};
 
 /// What happens to a sum before it is stored.
@@ -171,9 +171,6 @@ impl<T: Sum<N>, X: Inputs<K>, const K: usize, const N: usize, const OUTPUTS: usi
         add_in_row_order(s, self.weight, self.x.numbers(), z);
     }
 }
-
-/// Bytes of weights above which L1 does not keep them from one evaluation to the next.
-const BYTES_IN_L1: usize = 28 * 1024;
 
 /// Rows of weights that all panels take before the next ones come.
 const ROWS_TOGETHER: usize = 16;

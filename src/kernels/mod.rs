@@ -60,6 +60,9 @@ pub(crate) mod weight_gradient;
 /// Numbers in a line of the cache.
 pub(crate) const NUMBERS_PER_LINE: usize = 64 / size_of::<f32>();
 
+/// Bytes of weights that the first level of the cache keeps from one evaluation to the next, beside what else it is for.
+pub(crate) const BYTES_IN_L1: usize = 24 * 1024;
+
 /// Vectors of zeros. Not `[zero; P]`, which is compiled to a loop where programs are optimized for size.
 #[inline(always)]
 fn zeros<T: bytemuck::Zeroable>() -> T {

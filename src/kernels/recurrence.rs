@@ -32,10 +32,6 @@ pub(crate) fn blocks_from_the_end(steps: usize) -> impl Iterator<Item = (usize, 
 /// their states stay near.
 const SAMPLES_IN_CACHE: usize = 64;
 
-/// Bytes of both weight matrices up to which one sample's steps take inputs and states together; above, where both do
-/// not stay in L1, the inputs are projected in bulk first.
-pub(crate) const BYTES_FOR_STEPS: usize = 24 * 1024;
-
 /// Samples below which each is taken through time alone, several chains at once; above, as rows of a tile.
 pub(crate) const SAMPLES_FOR_TILES: usize = 4;
 

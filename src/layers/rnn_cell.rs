@@ -275,10 +275,11 @@ impl_parameters!(RnnCell<IN, HID> { weight_ih flattened, weight_hh flattened, bi
 pub(super) mod over_sequences {
     use super::*;
     use crate::batch::{self, GroupMemory, GroupOutputs};
+    use crate::kernels::BYTES_IN_L1;
     use crate::kernels::pack::Scratch;
     use crate::kernels::recurrence::{
-        BYTES_FOR_STEPS, BackwardInputs, Forward, OneSample, PackedCell, PackedTranspose, Projection,
-        SAMPLES_FOR_TILES, STEPS_ALONE, Steps, Strided,
+        BackwardInputs, Forward, OneSample, PackedCell, PackedTranspose, Projection, SAMPLES_FOR_TILES, STEPS_ALONE,
+        Steps, Strided,
     };
     use crate::kernels::samples_in_lanes;
     use crate::layers::rnn_threads::{BackwardGroups, ForwardSamples};
@@ -341,8 +342,9 @@ pub(super) mod over_sequences {
     }
 
     impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
-        /// Whether one sample's steps take inputs and states together.
-        const STEPS_TOGETHER: bool = (IN + HID) * HID * size_of::<f32>() <= BYTES_FOR_STEPS;
+        /// Whether one sample's steps take inputs and states together; otherwise, where both matrices do not stay in L1, the
+        /// inputs are projected in bulk first.
+        const STEPS_TOGETHER: bool = (IN + HID) * HID * size_of::<f32>() <= BYTES_IN_L1;
 
         /// How many samples, the last ones, each go through time alone in a forward: all of a few, and the few that whole
         /// vectors of samples in lanes leave.
