@@ -134,11 +134,15 @@ impl Rows<'_> {
         1 + usize::from(self.second_input.is_some())
     }
 
+    #[inline(always)]
+    fn input_of(&self, part: usize) -> Input<'_> {
+        if part == 0 { self.input } else { self.second_input.unwrap_or(self.input) }
+    }
+
     /// The inputs of a sum, the first or the second, for a row and those behind it along `inner`.
     #[inline(always)]
     fn inputs(&self, part: usize, outer: usize, inner: usize) -> View<'_> {
-        let input = if part == 0 { self.input } else { self.second_input.unwrap_or(self.input) };
-        match input {
+        match self.input_of(part) {
             Input::Rows(table) => table.view(outer, inner),
             Input::Results(first) => {
                 let Output { data, outer: outer_stride, inner: stride, .. } = &self.output;
@@ -150,7 +154,7 @@ impl Rows<'_> {
     /// Where `M` rows of inputs begin, for the first sum or the second.
     #[inline(always)]
     fn begins<const M: usize>(&self, part: usize) -> [usize; M] {
-        let stride = match if part == 0 { self.input } else { self.second_input.unwrap_or(self.input) } {
+        let stride = match self.input_of(part) {
             Input::Rows(table) => table.inner,
             Input::Results(_) => self.output.inner,
         };
@@ -397,6 +401,7 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
         let Place { parts: Parts { panels, chains, columns }, rows, outer, inner, skip, tiles } = self.0;
         let column = panels[0].span.first;
         let asks = rows.asks();
+        // Hidden from the compiler, which would otherwise compute the address of each row from the one before, in every term.
         let begins = core::hint::black_box([rows.begins(0), rows.begins(1)]);
         for inner in (inner..).step_by(M).take(tiles) {
             if asks {
