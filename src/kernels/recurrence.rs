@@ -38,7 +38,7 @@ pub(crate) const SAMPLES_FOR_TILES: usize = 4;
 /// Numbers from which on rows are asked for before they are needed, 1 MB: more than lies near a core.
 const MANY_NUMBERS: usize = 1024 * 1024 / size_of::<f32>();
 
-/// The same for a backward, which goes through four such tables at once: 512 KB.
+/// The same for a backward through time, which goes through four such tables at once: 512 KB.
 const MANY_NUMBERS_BACK: usize = MANY_NUMBERS / 2;
 
 /// How many steps before: enough to come from memory, few enough to be still there.
@@ -75,7 +75,7 @@ impl<'a> Strided<'a> {
         self.all > MANY_NUMBERS
     }
 
-    /// The same in a backward.
+    /// The same in a backward through time.
     #[inline(always)]
     fn is_far_back(&self) -> bool {
         self.all > MANY_NUMBERS_BACK
