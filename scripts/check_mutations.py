@@ -198,4 +198,5 @@ def main():
         sys.exit("not noticed: " + "; ".join(missed))
 
 
-main()
+if __name__ == "__main__":
+    main()

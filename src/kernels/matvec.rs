@@ -426,8 +426,10 @@ fn chains_of<S: Simd, X: Inputs<K>, const P: usize, const K: usize, const N: usi
     // A core forwards several reads from a store that is still on its way at one speed or at another, as it happens (Zen 4:
     // 17 or 23 ns for each of very many steps of 4 neurons). So a state that is one vector is read by fours.
     let in_registers = const { X::JUST_WRITTEN && P == 1 && K.is_multiple_of(4) && K <= S::LANES && S::LANES >= 8 };
-    // A long loop over several vectors waits for its reads.
-    let long = const { P > 1 && K / chains(K, OUTPUTS) >= 32 && S::REGISTERS == 32 };
+    // A long loop over several vectors waits for its reads. With sixteen registers a state gains nothing: what four numbers
+    // take longer to arrive than one is what they save.
+    let by_fours = const { S::REGISTERS == 32 || S::LANES >= 8 && !X::JUST_WRITTEN };
+    let long = const { P > 1 && K / chains(K, OUTPUTS) >= 32 } && by_fours;
     // If the compiler knew the indices, it would read every number by itself after all.
     static INDICES: [i32; 4] = [0, 1, 2, 3];
     let indices = if in_registers || long { core::hint::black_box(&INDICES) } else { &INDICES };

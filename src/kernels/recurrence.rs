@@ -255,9 +255,9 @@ impl Kernel for Forward<'_> {
         for (out, first) in out.chunks_mut(group * steps * hidden).zip((0..).step_by(group)) {
             let samples = group.min(samples - first);
             let (input, initial) = (input.starting_at_sample(first), initial.starting_at_sample(first));
+            let asks = input.is_far() && hidden < NEURONS_IN_TIME;
             for step in 0..steps {
-                let asked_for = input.is_far() && hidden < NEURONS_IN_TIME;
-                let ahead = [input.ahead((step + STEPS_AHEAD).min(steps - 1), asked_for)];
+                let ahead = [input.ahead((step + STEPS_AHEAD).min(steps - 1), true)];
                 let mut rows = Rows {
                     input: Input::Rows(input.table(step)),
                     second_input: Some(match step {
@@ -267,7 +267,7 @@ impl Kernel for Forward<'_> {
                     start: Table { data: packed.bias.as_slice(hidden), ..Table::ZEROS },
                     finish: Finish::Tanh,
                     output: Output { data: out, first: step * hidden, outer: 0, inner: steps * hidden, far: false },
-                    ahead: if asked_for { &ahead } else { &[] },
+                    ahead: &ahead[..usize::from(asks)],
                 };
                 // Alternating direction: what the last step left in L1 is used first.
                 tile::multiply(s, [&packed.input, &packed.recurrent], step % 2 == 1, (1, samples), &mut rows);
