@@ -8,17 +8,17 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-/// Runs a model over long sequences a chunk of steps at a time, so that memory depends on the length of a chunk and not on
-/// that of the sequences.
+/// Runs a model over long sequences a chunk of steps at a time, in little more memory than a chunk takes.
 ///
 /// - [`Chunked::forward`] is for inference: nothing is kept but the chunk at hand.
-/// - [`Chunked::train`] is backpropagation through the *whole* sequences: the state before every chunk is kept and the
-///   chunk computed again when the backward comes to it (checkpointing: Chen et al. 2016, "Training deep nets with
+/// - [`Chunked::train`] is backpropagation through the *whole* sequences: the state before every chunk (4 bytes for each
+///   layer, sample and neuron) is kept and the chunk computed again when the backward comes to it (checkpointing: Chen et al. 2016, "Training deep nets with
 ///   sublinear memory cost"; through time: Gruslys et al. 2016). The gradients have the bits of
 ///   [`Layer::backward_into`]; a training step takes about a third longer.
 ///
-/// (*Truncated* backpropagation through time needs nothing of this: [`Layer::forward_from`] with the
-/// [`Trace::final_state`] of the chunk before.)
+/// Made once and used again, it allocates nothing from the second call with the same shapes on.
+///
+/// (*Truncated* backpropagation through time needs nothing of this: see [`Layer::forward_continued`].)
 ///
 /// ```
 /// use elman::{Chunked, CrossEntropy, Embedding, Generator, Layer, Linear, Parameters, Rnn};
@@ -45,6 +45,8 @@ pub struct Chunked<M: Layer> {
     trace: Trace<M>,
     /// The state before every chunk.
     states: Vec<M::State>,
+    /// The gradient of the state behind a chunk.
+    d_final: M::State,
     d_output: SequencesBuf<M::Output>,
 }
 
@@ -68,7 +70,13 @@ impl<M: Layer> Chunked<M> {
         if chunk_steps == 0 || !chunk_steps.is_multiple_of(STEPS_PER_BLOCK) {
             return Err(Error::Setting { what: "the length of a chunk", expected: "a positive multiple of 16" });
         }
-        Ok(Self { chunk_steps, trace: Trace::at(level), states: Vec::new(), d_output: SequencesBuf::default() })
+        Ok(Self {
+            chunk_steps,
+            trace: Trace::at(level),
+            states: Vec::new(),
+            d_final: M::State::default(),
+            d_output: SequencesBuf::default(),
+        })
     }
 
     /// The forward alone: `output` is given the steps and the outputs of each chunk in turn. `state` is where the
@@ -92,7 +100,7 @@ impl<M: Layer> Chunked<M> {
         for start in (0..input.steps()).step_by(self.chunk_steps) {
             let steps = start..input.steps().min(start + self.chunk_steps);
             model.forward_from(input.of_steps(steps.clone()), state, &mut self.trace)?;
-            state.clone_from(self.trace.final_state());
+            M::copy_state(self.trace.final_state(), state);
             output(steps, self.trace.output());
         }
         Ok(())
@@ -102,7 +110,8 @@ impl<M: Layer> Chunked<M> {
     /// overwritten.
     ///
     /// `loss` is called once for every chunk, the last one first, with its steps and its outputs. It gives the loss of the
-    /// chunk and leaves the gradient of the outputs in its third argument, as [`CrossEntropy::loss_into`] does.
+    /// chunk and leaves the gradient of the outputs in its third argument, as [`CrossEntropy::loss_into`] does; it is empty
+    /// before.
     ///
     /// # Errors
     ///
@@ -125,22 +134,25 @@ impl<M: Layer> Chunked<M> {
         let chunk = |i: usize| i * self.chunk_steps..input.steps().min((i + 1) * self.chunk_steps);
         let last = input.steps().div_ceil(self.chunk_steps) - 1;
         self.states.resize_with(self.states.len().max(last + 1), M::State::default);
-        self.states[0].clone_from(initial);
+        M::copy_state(initial, &mut self.states[0]);
         for i in 0..last {
             model.forward_from(input.of_steps(chunk(i)), &self.states[i], &mut self.trace)?;
-            self.states[i + 1].clone_from(self.trace.final_state());
+            M::copy_state(self.trace.final_state(), &mut self.states[i + 1]);
         }
         let mut total = 0.0;
-        let mut d_final = M::State::default();
+        let none = M::State::default();
         for i in (0..=last).rev() {
             let input = input.of_steps(chunk(i));
             model.forward_from(input, &self.states[i], &mut self.trace)?;
+            // Lest the gradient of another chunk is taken for this one's, where `loss` leaves none.
+            self.d_output.clear();
             total += f64::from(loss(chunk(i), self.trace.output(), &mut self.d_output)?);
             (self.trace.run.from_zero, self.trace.run.complete) = (i == last, i == 0);
-            let result = model.backward_from(input, &mut self.trace, &self.d_output, &d_final, gradients);
+            let d_final = if i == last { &none } else { &self.d_final };
+            let result = model.backward_from(input, &mut self.trace, &self.d_output, d_final, gradients);
             (self.trace.run.from_zero, self.trace.run.complete) = (true, true);
             result?;
-            d_final.clone_from(self.trace.d_initial());
+            M::copy_state(self.trace.d_initial(), &mut self.d_final);
         }
         Ok(total as f32)
     }

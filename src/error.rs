@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// Why a call was refused. Nothing was changed by it.
+/// Why a call was refused. Nothing was changed by it, unless the call says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -24,6 +24,8 @@ pub enum Error {
         /// Steps and samples that were given.
         given: (usize, usize),
     },
+    /// A backward from a trace that no forward has filled.
+    NoForward,
     /// A sequence of no steps, which has no last state.
     NoSteps,
     /// A token that is not in the vocabulary.
@@ -75,6 +77,7 @@ impl fmt::Display for Error {
                 "{what} must have {} steps of {} samples, but has {} steps of {}",
                 expected.0, expected.1, given.0, given.1
             ),
+            Error::NoForward => write!(f, "a backward needs a trace that a forward has filled"),
             Error::NoSteps => write!(f, "a sequence must have at least one step"),
             Error::TokenOutOfRange { token, vocabulary, sample, step } => write!(
                 f,

@@ -53,7 +53,7 @@ impl Level {
     /// # Panics
     ///
     /// If `ELMAN_LEVEL` is set to something that is not an available level. The message lists those that are. Call
-    /// [`Level::from_environment`] first where that must be an error value.
+    /// `Level::from_environment` first where that must be an error value.
     #[inline]
     pub fn detect() -> Level {
         #[cfg(feature = "std")]

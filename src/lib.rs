@@ -46,8 +46,6 @@ pub use parameters::Parameters;
 pub use sequences::Sequences;
 #[cfg(feature = "alloc")]
 pub use sequences::SequencesBuf;
-#[cfg(feature = "alloc")]
-pub use step::RnnRecord;
-pub use step::{CellRecord, Step, StepBackward};
+pub use step::{Step, StepBackward};
 pub use step_trace::StepTrace;
 pub use stream::{Stream, Streams};

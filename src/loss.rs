@@ -36,7 +36,6 @@ pub enum Reduction {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropy {
-    #[cfg_attr(not(feature = "alloc"), allow(dead_code, reason = "single rows are not reduced"))]
     reduction: Reduction,
     level: Level,
 }
@@ -73,19 +72,31 @@ impl CrossEntropy {
         self
     }
 
+    /// What the sum of the losses of so many rows is multiplied by.
+    fn scale(&self, rows: usize) -> Result<f64, Error> {
+        match self.reduction {
+            Reduction::Sum => Ok(1.0),
+            Reduction::Mean if rows == 0 => Err(Error::NoTargets),
+            Reduction::MeanOf(0) => Err(Error::NoTargets),
+            Reduction::Mean => Ok(1.0 / rows as f64),
+            Reduction::MeanOf(whole) => Ok(1.0 / whole as f64),
+        }
+    }
+
     /// The loss of a single row and its gradient with respect to the logits, for training step by step. (The mean over
-    /// one row is its sum.)
+    /// one row is its sum; for the mean over several that come one by one, take [`CrossEntropy::mean_of`].)
     ///
     /// # Errors
     ///
-    /// [`Error::TargetOutOfRange`] if the target is not a class.
+    /// [`Error::TargetOutOfRange`] if the target is not a class, [`Error::NoTargets`] for the mean of no rows.
     pub fn row<const C: usize>(&self, logits: &[f32; C], target: usize) -> Result<(f32, [f32; C]), Error> {
         if target >= C {
             return Err(Error::TargetOutOfRange { target, classes: C, index: 0 });
         }
         let mut d_logits = [0.0; C];
-        let row = softmax::Row { logits, target, scale: 1.0, d_logits: &mut d_logits };
-        Ok((row.at(self.level) as f32, d_logits))
+        let scale = self.scale(1)?;
+        let row = softmax::Row { logits, target, scale: scale as f32, d_logits: &mut d_logits };
+        Ok(((row.at(self.level) * scale) as f32, d_logits))
     }
 
     /// The loss, and its gradient with respect to the logits.
@@ -123,13 +134,7 @@ impl CrossEntropy {
             return Err(Error::TargetOutOfRange { target: *target, classes: C, index });
         }
         let rows = logits.steps() * logits.batch();
-        let scale = match self.reduction {
-            Reduction::Sum => 1.0,
-            Reduction::Mean if rows == 0 => return Err(Error::NoTargets),
-            Reduction::MeanOf(0) => return Err(Error::NoTargets),
-            Reduction::Mean => 1.0 / rows as f64,
-            Reduction::MeanOf(whole) => 1.0 / whole as f64,
-        };
+        let scale = self.scale(rows)?;
         d_logits.reshape(logits.shape());
         let softmax = softmax::SoftmaxCrossEntropy {
             logits: logits.strided(),

@@ -61,11 +61,18 @@ pub trait Layer: Parameters + Sized + Send + Sync {
     /// What the layer keeps from the forward for the backward, and its memory for both.
     type Cache: Default + fmt::Debug + Send;
 
+    /// Whether a forward of so many samples can start from a state.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if the state has rows, but not one for each layer and sample.
+    fn check_initial(batch: usize, initial: &Self::State) -> Result<(), Error>;
+
     /// The forward pass. [`Layer::forward_into`] is the form to call.
     ///
     /// # Errors
     ///
-    /// If the shapes do not fit, or a token is out of range.
+    /// If the shapes do not fit, or a token is out of range; `cache` is then as it was.
     fn forward_with(
         &self,
         run: Run,
@@ -116,11 +123,14 @@ pub trait Layer: Parameters + Sized + Send + Sync {
     /// The gradient of the initial state, as the last backward left it.
     fn d_initial(cache: &Self::Cache) -> &Self::State;
 
+    /// Overwrites a state by another in the memory that is there, unlike `Clone::clone_from` of a tuple.
+    fn copy_state(from: &Self::State, to: &mut Self::State);
+
     /// Runs the layer over sequences, starting from a zero state. `trace` receives everything.
     ///
     /// # Errors
     ///
-    /// If the shapes do not fit, or a token is out of range. The trace is then not to be used for a backward.
+    /// [`Error::NoSteps`], [`Error::TokenOutOfRange`]; the trace is then as it was.
     fn forward_into<'a>(
         &self,
         input: impl Into<Sequences<'a, Self::Input>>,
@@ -129,14 +139,14 @@ pub trait Layer: Parameters + Sized + Send + Sync {
     where
         Self::Input: 'a,
     {
-        self.forward_with(trace.run, input.into(), &Self::State::default(), &mut trace.cache)
+        self.forward_from(input, &Self::State::default(), trace)
     }
 
     /// [`Layer::forward_into`] from a given state.
     ///
     /// # Errors
     ///
-    /// Like [`Layer::forward_into`].
+    /// Like [`Layer::forward_into`], and [`Error::Length`] if the state has rows, but not one for each layer and sample.
     fn forward_from<'a>(
         &self,
         input: impl Into<Sequences<'a, Self::Input>>,
@@ -146,7 +156,53 @@ pub trait Layer: Parameters + Sized + Send + Sync {
     where
         Self::Input: 'a,
     {
-        self.forward_with(trace.run, input.into(), initial, &mut trace.cache)
+        self.forward_with(trace.run, input.into(), initial, &mut trace.cache)?;
+        trace.holds = Holds::Forward;
+        Ok(())
+    }
+
+    /// [`Layer::forward_from`] the [`Trace::final_state`] of the trace's own last forward: the next chunk of the same
+    /// sequences, or their first one if the trace is new.
+    ///
+    /// With a backward after every chunk this is truncated backpropagation through time (Williams & Peng 1990): the state
+    /// goes on, no gradient crosses from a chunk into the one before it.
+    ///
+    /// ```
+    /// use elman::{Adam, CrossEntropy, Embedding, Generator, Layer, Linear, Parameters, Rnn, Trace};
+    /// let mut generator = Generator::seed(0);
+    /// let mut model = (
+    ///     Embedding::<4, 3>::new(&mut generator),
+    ///     Rnn::<3, 8, 1>::new(&mut generator),
+    ///     Linear::<8, 4>::new(&mut generator),
+    /// );
+    /// let tokens: Vec<usize> = (0..1001).map(|i| i * i % 4).collect();
+    /// let (mut adam, mut gradients, mut trace) = (Adam::new(0.01), model.zeros_like(), Trace::default());
+    /// for (inputs, targets) in tokens[..1000].chunks(50).zip(tokens[1..].chunks(50)) {
+    ///     model.forward_continued(inputs, &mut trace)?;
+    ///     let (loss, d_logits) = CrossEntropy::mean().loss(trace.output(), targets)?;
+    ///     model.backward_into(inputs, &mut trace, &d_logits, &mut gradients)?;
+    ///     adam.step(&mut model, &gradients)?;
+    /// }
+    /// # Ok::<(), elman::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Like [`Layer::forward_from`].
+    fn forward_continued<'a>(
+        &self,
+        input: impl Into<Sequences<'a, Self::Input>>,
+        trace: &mut Trace<Self>,
+    ) -> Result<(), Error>
+    where
+        Self::Input: 'a,
+    {
+        // Beside the trace while it is borrowed; nothing is allocated for it but once.
+        let mut initial = core::mem::take(&mut trace.initial);
+        Self::copy_state(trace.final_state(), &mut initial);
+        let result = self.forward_from(input, &initial, trace);
+        trace.initial = initial;
+        result
     }
 
     /// [`Layer::forward_into`] with a new trace.
@@ -168,7 +224,8 @@ pub trait Layer: Parameters + Sized + Send + Sync {
     ///
     /// # Errors
     ///
-    /// If the shapes are not those of the forward.
+    /// [`Error::Shape`] or [`Error::Length`] if the shapes are not those of the forward, [`Error::NoForward`] if there was
+    /// none, [`Error::TokenOutOfRange`]; `gradients` is then as it was.
     fn backward_into<'a, 'b>(
         &self,
         input: impl Into<Sequences<'a, Self::Input>>,
@@ -180,8 +237,7 @@ pub trait Layer: Parameters + Sized + Send + Sync {
         Self::Input: 'a,
         Self::Output: 'b,
     {
-        let d_final = Self::State::default();
-        self.backward_with(trace.run, input.into(), &mut trace.cache, d_output.into(), &d_final, gradients)
+        self.backward_from(input, trace, d_output, &Self::State::default(), gradients)
     }
 
     /// [`Layer::backward_into`], given also the gradient of the final state.
@@ -201,7 +257,12 @@ pub trait Layer: Parameters + Sized + Send + Sync {
         Self::Input: 'a,
         Self::Output: 'b,
     {
-        self.backward_with(trace.run, input.into(), &mut trace.cache, d_output.into(), d_final, gradients)
+        if trace.holds == Holds::Nothing {
+            return Err(Error::NoForward);
+        }
+        self.backward_with(trace.run, input.into(), &mut trace.cache, d_output.into(), d_final, gradients)?;
+        trace.holds = Holds::Backward;
+        Ok(())
     }
 
     /// [`Layer::backward_into`] with new gradients.
@@ -229,6 +290,17 @@ pub trait Layer: Parameters + Sized + Send + Sync {
 pub struct Trace<M: Layer> {
     pub(crate) run: Run,
     cache: M::Cache,
+    holds: Holds,
+    /// Where [`Layer::forward_continued`] starts.
+    initial: M::State,
+}
+
+/// What a trace was last filled by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    Nothing,
+    Forward,
+    Backward,
 }
 
 impl<M: Layer> Default for Trace<M> {
@@ -242,7 +314,12 @@ impl<M: Layer> Trace<M> {
     /// An empty trace that runs at a given level.
     #[must_use]
     pub fn at(level: Level) -> Self {
-        Self { run: Run { level, d_input: false, from_zero: true, complete: true }, cache: M::Cache::default() }
+        Self {
+            run: Run { level, d_input: false, from_zero: true, complete: true },
+            cache: M::Cache::default(),
+            holds: Holds::Nothing,
+            initial: M::State::default(),
+        }
     }
 
     /// Asks the backward for the gradient of the input too.
@@ -264,10 +341,10 @@ impl<M: Layer> Trace<M> {
         M::final_state(&self.cache)
     }
 
-    /// The gradient of the input after a backward, `None` unless [`Trace::with_d_input`] asked for it.
+    /// The gradient of the input after a backward, `None` before it, and unless [`Trace::with_d_input`] asked for it.
     #[must_use]
     pub fn d_input(&self) -> Option<Sequences<'_, M::InputGradient>> {
-        self.run.d_input.then(|| M::d_input(&self.cache))
+        (self.run.d_input && self.holds == Holds::Backward).then(|| M::d_input(&self.cache))
     }
 
     /// The gradient of the initial state after a backward.
@@ -279,7 +356,7 @@ impl<M: Layer> Trace<M> {
 
 impl<M: Layer> fmt::Debug for Trace<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trace").field("run", &self.run).finish_non_exhaustive()
+        f.debug_struct("Trace").field("run", &self.run).field("holds", &self.holds).finish_non_exhaustive()
     }
 }
 
@@ -291,6 +368,9 @@ impl<L: Layer + bytemuck::Zeroable> Layer for Box<L> {
     type State = L::State;
     type Cache = L::Cache;
 
+    fn check_initial(batch: usize, initial: &L::State) -> Result<(), Error> {
+        L::check_initial(batch, initial)
+    }
     fn forward_with(
         &self,
         run: Run,
@@ -332,6 +412,9 @@ impl<L: Layer + bytemuck::Zeroable> Layer for Box<L> {
     fn d_initial(cache: &L::Cache) -> &L::State {
         L::d_initial(cache)
     }
+    fn copy_state(from: &L::State, to: &mut L::State) {
+        L::copy_state(from, to);
+    }
 }
 
 /// Implements [`Layer`] for a tuple. The chain is spelled out, because a macro cannot count:
@@ -353,6 +436,11 @@ macro_rules! impl_tuple {
             type State = ($($layer::State,)+);
             type Cache = TupleCache<($($layer::Cache,)+), Self::State>;
 
+            fn check_initial(batch: usize, initial: &Self::State) -> Result<(), Error> {
+                $($layer::check_initial(batch, &initial.$i)?;)+
+                Ok(())
+            }
+
             fn forward_with(
                 &self,
                 run: Run,
@@ -361,9 +449,11 @@ macro_rules! impl_tuple {
                 cache: &mut Self::Cache,
             ) -> Result<(), Error> {
                 let TupleCache { layers, last, .. } = cache;
+                // The first layer refuses what it cannot take; the others can be refused nothing but their state.
+                Self::check_initial(input.batch(), initial)?;
                 self.0.forward_with(run, input, &initial.0, &mut layers.0)?;
                 $(self.$t.forward_with(run, $from::output(&layers.$f), &initial.$t, &mut layers.$t)?;)+
-                $(last.$i.clone_from($layer::final_state(&layers.$i));)+
+                $($layer::copy_state($layer::final_state(&layers.$i), &mut last.$i);)+
                 Ok(())
             }
 
@@ -413,7 +503,7 @@ macro_rules! impl_tuple {
                 )*
                 let d_output = B::d_input(&layers.1);
                 self.0.backward_with(run, input, &mut layers.0, d_output, &d_final.0, &mut gradients.0)?;
-                $(d_initial.$i.clone_from($layer::d_initial(&layers.$i));)+
+                $($layer::copy_state($layer::d_initial(&layers.$i), &mut d_initial.$i);)+
                 Ok(())
             }
 
@@ -423,6 +513,10 @@ macro_rules! impl_tuple {
 
             fn d_initial(cache: &Self::Cache) -> &Self::State {
                 &cache.d_initial
+            }
+
+            fn copy_state(from: &Self::State, to: &mut Self::State) {
+                $($layer::copy_state(&from.$i, &mut to.$i);)+
             }
         }
     };

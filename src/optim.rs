@@ -11,12 +11,13 @@ use alloc::vec::Vec;
 /// `m += (g - m) (1 - b1)`, `v = b2 v + (1 - b2) g^2`,
 /// `p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)`; the corrections are computed in f64.
 ///
-/// Moments below the smallest normal number (1.2e-38) become zero, so that parameters whose gradients have ended do not slow
-/// the steps to come; second moments only where eps is at least 1e-9, which their root is then lost in. PyTorch keeps them.
-/// No parameter notices, unless it is as small itself.
+/// Where eps is at least 1e-9, moments below the smallest normal number (1.2e-38) become zero, so that parameters whose
+/// gradients have ended do not slow the steps to come. PyTorch keeps them. No parameter notices, unless it is as small itself:
+/// the root of such a second moment is lost in eps.
 ///
-/// The moments live in `M`: for [`Adam::new`] vectors that are made at the first step, for [`Adam::with_moments`] memory
-/// of the caller, which needs no heap.
+/// The moments live in `M`: for `Adam::new` vectors that are made at the first step, for [`Adam::with_moments`] memory
+/// of the caller, which needs no heap. [`Adam::moments`] and [`Adam::steps`] are what PyTorch calls the optimizer's state:
+/// with them, [`Adam::after_steps`] goes on where another run ended.
 ///
 /// ```
 /// use elman::{Adam, Generator, Linear, Parameters};
@@ -89,6 +90,41 @@ impl<M: Moments> Adam<M> {
         self
     }
 
+    /// Goes on after so many steps, which have left the moments that were given. After none they are not read.
+    ///
+    /// ```
+    /// use elman::{Adam, Generator, Linear};
+    /// let mut linear = Linear::<2, 1>::new(&mut Generator::seed(0));
+    /// let gradients = linear;
+    /// let mut adam = Adam::new(1e-3);
+    /// adam.step(&mut linear, &gradients)?;
+    ///
+    /// let (first, second) = adam.moments();
+    /// let mut again = Adam::with_moments(1e-3, first.clone(), second.clone()).after_steps(adam.steps());
+    /// let mut other = linear;
+    /// adam.step(&mut linear, &gradients)?;
+    /// again.step(&mut other, &gradients)?;
+    /// assert_eq!(other, linear);
+    /// # Ok::<(), elman::Error>(())
+    /// ```
+    #[must_use]
+    pub fn after_steps(mut self, steps: u64) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// How many steps there have been.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The first and the second moments, in the order of [`Parameters::visit`].
+    #[must_use]
+    pub fn moments(&self) -> (&M, &M) {
+        (&self.first, &self.second)
+    }
+
     /// The learning rate.
     #[must_use]
     pub fn learning_rate(&self) -> f64 {
@@ -105,8 +141,8 @@ impl<M: Moments> Adam<M> {
     /// # Errors
     ///
     /// [`Error::Setting`] if the learning rate or eps is negative or not finite, or a beta is not in `0..1`;
-    /// [`Error::Length`] if an earlier step was on a model of another size. The model and the moments are then as
-    /// they were.
+    /// [`Error::Length`] if the memory of the moments is of another length than the parameters, or an earlier step was on
+    /// a model of another size. The model and the moments are then as they were.
     pub fn step<P: Parameters>(&mut self, model: &mut P, gradients: &P) -> Result<(), Error> {
         let at_least_zero = |x: f64| x >= 0.0 && x.is_finite();
         let beta = |x: f64| (0.0..1.0).contains(&x);
@@ -116,8 +152,12 @@ impl<M: Moments> Adam<M> {
         setting(beta(self.betas.0) && beta(self.betas.1), "each beta", "at least 0 and below 1")?;
         let count = model.parameter_count();
         for moments in [&mut self.first, &mut self.second] {
-            let moments = if self.steps == 0 { moments.start(count) } else { moments.numbers() };
-            Error::check_length("the moments of Adam", count, moments.len())?;
+            let given = if self.steps == 0 { moments.room(count) } else { moments.numbers().len() };
+            Error::check_length("the moments of Adam", count, given)?;
+        }
+        if self.steps == 0 {
+            self.first.start(count);
+            self.second.start(count);
         }
         self.steps += 1;
         let (beta1, beta2) = self.betas;
@@ -129,7 +169,7 @@ impl<M: Moments> Adam<M> {
             negative_step: (-self.learning_rate / (1.0 - libm::pow(beta1, t))) as f32,
             correction: libm::sqrt(1.0 - libm::pow(beta2, t)) as f32,
             eps: self.eps as f32,
-            smallest_second: Factors::smallest_second(self.eps),
+            smallest_moment: Factors::smallest_moment(self.eps),
         };
         let (mut first, mut second) = (self.first.numbers(), self.second.numbers());
         let level = self.level;
@@ -150,8 +190,10 @@ mod sealed {
     pub trait Moments {
         /// The numbers.
         fn numbers(&mut self) -> &mut [f32];
+        /// How many there can be: `count` where the memory can grow.
+        fn room(&self, count: usize) -> usize;
         /// Zeros; `count` of them where the memory can grow.
-        fn start(&mut self, count: usize) -> &mut [f32];
+        fn start(&mut self, count: usize);
     }
 }
 
@@ -162,10 +204,12 @@ impl sealed::Moments for Vec<f32> {
     fn numbers(&mut self) -> &mut [f32] {
         self
     }
-    fn start(&mut self, count: usize) -> &mut [f32] {
+    fn room(&self, count: usize) -> usize {
+        count
+    }
+    fn start(&mut self, count: usize) {
         self.clear();
         self.resize(count, 0.0);
-        self
     }
 }
 
@@ -174,9 +218,11 @@ impl<const N: usize> sealed::Moments for [f32; N] {
     fn numbers(&mut self) -> &mut [f32] {
         self
     }
-    fn start(&mut self, _: usize) -> &mut [f32] {
+    fn room(&self, _: usize) -> usize {
+        self.len()
+    }
+    fn start(&mut self, _: usize) {
         self.fill(0.0);
-        self
     }
 }
 
@@ -185,8 +231,10 @@ impl sealed::Moments for &mut [f32] {
     fn numbers(&mut self) -> &mut [f32] {
         self
     }
-    fn start(&mut self, _: usize) -> &mut [f32] {
+    fn room(&self, _: usize) -> usize {
+        self.len()
+    }
+    fn start(&mut self, _: usize) {
         self.fill(0.0);
-        self
     }
 }

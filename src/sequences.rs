@@ -151,7 +151,8 @@ impl<'a, R> Sequences<'a, R> {
     /// The rows as one slice, if they lie batch-first, as the outputs of all layers do.
     #[must_use]
     pub const fn as_batch_first(&self) -> Option<&'a [R]> {
-        let contiguous = self.step_stride == 1 && (self.sample_stride == self.steps || self.batch <= 1);
+        let contiguous =
+            (self.step_stride == 1 || self.steps <= 1) && (self.sample_stride == self.steps || self.batch <= 1);
         if contiguous { Some(self.rows) } else { None }
     }
 
@@ -247,6 +248,12 @@ impl<R> SequencesBuf<R> {
         &self.rows
     }
 
+    /// No rows, in the memory that is there.
+    pub(crate) fn clear(&mut self) {
+        self.rows.clear();
+        (self.steps, self.batch) = (0, 0);
+    }
+
     /// All rows, batch-first.
     #[must_use]
     pub fn rows_mut(&mut self) -> &mut [R] {
@@ -257,8 +264,13 @@ impl<R> SequencesBuf<R> {
 #[cfg(feature = "alloc")]
 impl<const N: usize> SequencesBuf<[f32; N]> {
     /// Takes a shape, `(steps, batch)`; what the rows hold afterwards is unspecified.
+    ///
+    /// # Panics
+    ///
+    /// If there are more rows than a `usize` counts, or no memory is left for them.
     pub fn reshape(&mut self, (steps, batch): (usize, usize)) {
-        self.rows.resize(steps * batch, [0.0; N]);
+        let rows = steps.checked_mul(batch).expect("steps times batch, more than there can be");
+        self.rows.resize(rows, [0.0; N]);
         (self.steps, self.batch) = (steps, batch);
     }
 }

@@ -12,7 +12,7 @@ pub trait Step {
     /// What one step takes: a token (`usize`) or a vector (`[f32; N]`).
     type Input;
     /// What one step gives.
-    type Output;
+    type Output: Copy + Zeroable;
     /// What is carried from step to step; zeros at the start. `()` for layers without a state, a tuple for a tuple.
     type State: Copy + Zeroable;
 
@@ -35,7 +35,7 @@ pub trait Step {
 ///
 /// [`StepTrace`](crate::StepTrace) keeps the records of several steps; this trait is what it is made of.
 pub trait StepBackward: Step + Parameters {
-    /// What one step leaves for its backward.
+    /// What one step leaves for its backward, beside the states before and after it: the inputs of its layers.
     type Record: Copy + Zeroable;
     /// The gradient of an input: of its type, or `()` for tokens.
     type InputGradient;
@@ -53,17 +53,41 @@ pub trait StepBackward: Step + Parameters {
         record: &mut Self::Record,
     ) -> Self::Output;
 
-    /// The backward of the step that left `record`: adds to `gradients` and gives the gradient of the input.
+    /// The backward of the step that left `record` and led from the first of the states to the second: adds to `gradients`
+    /// and gives the gradient of the input.
     ///
     /// `d_state` is the gradient of the state after the step and becomes that of the state before it.
+    ///
+    /// # Panics
+    ///
+    /// If the record is of another model, and holds a token that is out of range in this one.
     fn backward_step(
         &self,
         level: Level,
         record: &Self::Record,
+        states: (&Self::State, &Self::State),
         d_output: &Self::Output,
         d_state: &mut Self::State,
         gradients: &mut Self,
     ) -> Self::InputGradient;
+
+    /// [`StepBackward::backward_step`] without the gradient of the input, which takes a product of its own in most layers.
+    ///
+    /// # Panics
+    ///
+    /// Like [`StepBackward::backward_step`].
+    #[inline]
+    fn backward_step_without_d_input(
+        &self,
+        level: Level,
+        record: &Self::Record,
+        states: (&Self::State, &Self::State),
+        d_output: &Self::Output,
+        d_state: &mut Self::State,
+        gradients: &mut Self,
+    ) {
+        self.backward_step(level, record, states, d_output, d_state, gradients);
+    }
 }
 
 impl<const IN: usize, const HID: usize> Step for RnnCell<IN, HID> {
@@ -82,17 +106,16 @@ impl<const IN: usize, const HID: usize> Step for RnnCell<IN, HID> {
     }
 }
 
-/// What a step of an [`RnnCell`] leaves for its backward.
-#[derive(Clone, Copy, Debug, Zeroable)]
-#[repr(C)]
-pub struct CellRecord<const IN: usize, const HID: usize> {
-    input: [f32; IN],
-    before: [f32; HID],
-    after: [f32; HID],
+/// Adds the gradient of a state by way of the output to the one by way of the next step.
+#[inline]
+fn add<const N: usize>(d_state: &mut [f32; N], d_output: &[f32; N]) {
+    for (d_state, d_output) in d_state.iter_mut().zip(d_output) {
+        *d_state += d_output;
+    }
 }
 
 impl<const IN: usize, const HID: usize> StepBackward for RnnCell<IN, HID> {
-    type Record = CellRecord<IN, HID>;
+    type Record = [f32; IN];
     type InputGradient = [f32; IN];
 
     #[inline]
@@ -101,29 +124,38 @@ impl<const IN: usize, const HID: usize> StepBackward for RnnCell<IN, HID> {
         level: Level,
         input: &[f32; IN],
         state: &mut [f32; HID],
-        record: &mut Self::Record,
+        record: &mut [f32; IN],
     ) -> [f32; HID] {
-        (record.input, record.before) = (*input, *state);
-        RnnCell::step_at(self, level, input, state);
-        record.after = *state;
-        *state
+        *record = *input;
+        self.forward_step(level, input, state)
     }
     #[inline]
     fn backward_step(
         &self,
         level: Level,
-        record: &Self::Record,
+        record: &[f32; IN],
+        (before, after): (&[f32; HID], &[f32; HID]),
         d_output: &[f32; HID],
         d_state: &mut [f32; HID],
         gradients: &mut Self,
     ) -> [f32; IN] {
-        for (d_state, d_output) in d_state.iter_mut().zip(d_output) {
-            *d_state += d_output;
-        }
-        let CellRecord { input, before, after } = record;
-        let (d_input, d_before) = RnnCell::step_backward_at(self, level, input, before, after, d_state, gradients);
-        *d_state = d_before;
+        add(d_state, d_output);
+        let d_input;
+        (d_input, *d_state) = self.step_backward_at(level, record, before, after, d_state, gradients);
         d_input
+    }
+    #[inline]
+    fn backward_step_without_d_input(
+        &self,
+        level: Level,
+        record: &[f32; IN],
+        (before, after): (&[f32; HID], &[f32; HID]),
+        d_output: &[f32; HID],
+        d_state: &mut [f32; HID],
+        gradients: &mut Self,
+    ) {
+        add(d_state, d_output);
+        *d_state = self.step_backward_into(level, (record, before, after), d_state, None, gradients);
     }
 }
 
@@ -162,6 +194,7 @@ impl<const IN: usize, const OUT: usize> StepBackward for Linear<IN, OUT> {
         &self,
         level: Level,
         record: &[f32; IN],
+        _: (&(), &()),
         d_output: &[f32; OUT],
         (): &mut (),
         gradients: &mut Self,
@@ -195,10 +228,16 @@ impl<const V: usize, const E: usize> StepBackward for Embedding<V, E> {
         self.weight[*token]
     }
     #[inline]
-    fn backward_step(&self, _: Level, token: &usize, d_output: &[f32; E], (): &mut (), gradients: &mut Self) {
-        for (to, d) in gradients.weight[*token].iter_mut().zip(d_output) {
-            *to += d;
-        }
+    fn backward_step(
+        &self,
+        _: Level,
+        token: &usize,
+        _: (&(), &()),
+        d_output: &[f32; E],
+        (): &mut (),
+        gradients: &mut Self,
+    ) {
+        add(&mut gradients.weight[*token], d_output);
     }
 }
 
@@ -225,26 +264,40 @@ mod on_the_heap {
         }
         #[inline]
         fn forward_step(&self, level: Level, input: &[f32; IN], state: &mut Self::State) -> [f32; HID] {
-            self.first().step_at(level, input, &mut state[0]);
-            for (layer, cell) in self.rest().iter().enumerate() {
-                let below = state[layer];
-                cell.step_at(level, &below, &mut state[layer + 1]);
+            let Some((first, above)) = state.split_first_mut() else { unreachable!("an Rnn has at least one layer") };
+            self.first().step_at(level, input, first);
+            let mut below = *first;
+            for (cell, state) in self.rest().iter().zip(above) {
+                cell.step_at(level, &below, state);
+                below = *state;
             }
-            state[LAYERS - 1]
+            below
         }
     }
 
-    /// What a step of an [`Rnn`] leaves for its backward.
-    #[derive(Clone, Copy, Debug, Zeroable)]
-    #[repr(C)]
-    pub struct RnnRecord<const IN: usize, const HID: usize, const LAYERS: usize> {
-        input: [f32; IN],
-        before: [[f32; HID]; LAYERS],
-        after: [[f32; HID]; LAYERS],
+    impl<const IN: usize, const HID: usize, const LAYERS: usize> Rnn<IN, HID, LAYERS> {
+        /// The backward of the layers above the first, from the top down; gives the gradient of the first one's output.
+        fn backward_step_above(
+            &self,
+            level: Level,
+            (before, after): (&[[f32; HID]; LAYERS], &[[f32; HID]; LAYERS]),
+            d_output: &[f32; HID],
+            d_state: &mut [[f32; HID]; LAYERS],
+            gradients: &mut Self,
+        ) -> [f32; HID] {
+            let mut d_below = *d_output;
+            let cells = self.rest().iter().zip(gradients.rest_mut());
+            let states = before.iter().zip(after).zip(d_state).skip(1).zip(after);
+            for ((cell, gradients), (((before, after), d_state), input)) in cells.zip(states).rev() {
+                add(d_state, &d_below);
+                (d_below, *d_state) = cell.step_backward_at(level, input, before, after, d_state, gradients);
+            }
+            d_below
+        }
     }
 
     impl<const IN: usize, const HID: usize, const LAYERS: usize> StepBackward for Rnn<IN, HID, LAYERS> {
-        type Record = RnnRecord<IN, HID, LAYERS>;
+        type Record = [f32; IN];
         type InputGradient = [f32; IN];
 
         #[inline]
@@ -253,41 +306,45 @@ mod on_the_heap {
             level: Level,
             input: &[f32; IN],
             state: &mut Self::State,
-            record: &mut Self::Record,
+            record: &mut [f32; IN],
         ) -> [f32; HID] {
-            (record.input, record.before) = (*input, *state);
-            let output = self.forward_step(level, input, state);
-            record.after = *state;
-            output
+            *record = *input;
+            self.forward_step(level, input, state)
         }
         #[inline]
         fn backward_step(
             &self,
             level: Level,
-            record: &Self::Record,
+            record: &[f32; IN],
+            states: (&Self::State, &Self::State),
             d_output: &[f32; HID],
             d_state: &mut Self::State,
             gradients: &mut Self,
         ) -> [f32; IN] {
-            let RnnRecord { input, before, after } = record;
-            let mut d_below = *d_output;
-            for layer in (0..LAYERS).rev() {
-                let d_after = &mut d_state[layer];
-                for (d, d_output) in d_after.iter_mut().zip(&d_below) {
-                    *d += d_output;
-                }
-                let (h, h_next) = (&before[layer], &after[layer]);
-                if layer == 0 {
-                    let (d_input, d_before) =
-                        self.first().step_backward_at(level, input, h, h_next, d_after, gradients.first_mut());
-                    *d_after = d_before;
-                    return d_input;
-                }
-                let gradients = &mut gradients.rest_mut()[layer - 1];
-                let cell = &self.rest()[layer - 1];
-                (d_below, *d_after) = cell.step_backward_at(level, &after[layer - 1], h, h_next, d_after, gradients);
-            }
-            unreachable!("an Rnn has at least one layer, and the first returns")
+            let d_below = self.backward_step_above(level, states, d_output, d_state, gradients);
+            let first = (&states.0[0], &states.1[0]);
+            self.first().backward_step(level, record, first, &d_below, &mut d_state[0], gradients.first_mut())
+        }
+        #[inline]
+        fn backward_step_without_d_input(
+            &self,
+            level: Level,
+            record: &[f32; IN],
+            states: (&Self::State, &Self::State),
+            d_output: &[f32; HID],
+            d_state: &mut Self::State,
+            gradients: &mut Self,
+        ) {
+            let d_below = self.backward_step_above(level, states, d_output, d_state, gradients);
+            let first = (&states.0[0], &states.1[0]);
+            self.first().backward_step_without_d_input(
+                level,
+                record,
+                first,
+                &d_below,
+                &mut d_state[0],
+                gradients.first_mut(),
+            );
         }
     }
 
@@ -325,17 +382,27 @@ mod on_the_heap {
             &self,
             level: Level,
             record: &M::Record,
+            states: (&M::State, &M::State),
             d_output: &M::Output,
             d_state: &mut M::State,
             gradients: &mut Self,
         ) -> M::InputGradient {
-            (**self).backward_step(level, record, d_output, d_state, gradients)
+            (**self).backward_step(level, record, states, d_output, d_state, gradients)
+        }
+        #[inline]
+        fn backward_step_without_d_input(
+            &self,
+            level: Level,
+            record: &M::Record,
+            states: (&M::State, &M::State),
+            d_output: &M::Output,
+            d_state: &mut M::State,
+            gradients: &mut Self,
+        ) {
+            (**self).backward_step_without_d_input(level, record, states, d_output, d_state, gradients);
         }
     }
 }
-#[cfg(feature = "alloc")]
-pub use on_the_heap::RnnRecord;
-
 /// A borrowed model: several streams may share one.
 impl<M: Step> Step for &M {
     type Input = M::Input;
@@ -353,12 +420,12 @@ impl<M: Step> Step for &M {
 }
 
 /// Implements [`Step`] and [`StepBackward`] for a tuple. The chain is spelled out, because a macro cannot count:
-/// neighbours upward for the forward, and downward for the backward.
+/// neighbours upward for the forward, and all but the first downward for the backward.
 macro_rules! impl_tuple {
     (
         $($layer:ident $i:tt),+;
         up $(($from:ident $to:ident $t:tt))+;
-        last $last:ident $l:tt;
+        last $last:ident;
         down $($d:tt)+
     ) => {
         impl<$($layer: Step),+> Step for ($($layer,)+)
@@ -405,25 +472,49 @@ macro_rules! impl_tuple {
                 &self,
                 level: Level,
                 record: &Self::Record,
+                (before, after): (&Self::State, &Self::State),
                 d_output: &Self::Output,
                 d_state: &mut Self::State,
                 gradients: &mut Self,
             ) -> A::InputGradient {
-                let d = self.$l.backward_step(level, &record.$l, d_output, &mut d_state.$l, &mut gradients.$l);
-                $(let d = self.$d.backward_step(level, &record.$d, &d, &mut d_state.$d, &mut gradients.$d);)+
-                d
+                let d = *d_output;
+                $(
+                    let states = (&before.$d, &after.$d);
+                    let d =
+                        self.$d.backward_step(level, &record.$d, states, &d, &mut d_state.$d, &mut gradients.$d);
+                )+
+                self.0.backward_step(level, &record.0, (&before.0, &after.0), &d, &mut d_state.0, &mut gradients.0)
+            }
+            #[inline]
+            fn backward_step_without_d_input(
+                &self,
+                level: Level,
+                record: &Self::Record,
+                (before, after): (&Self::State, &Self::State),
+                d_output: &Self::Output,
+                d_state: &mut Self::State,
+                gradients: &mut Self,
+            ) {
+                let d = *d_output;
+                $(
+                    let states = (&before.$d, &after.$d);
+                    let d =
+                        self.$d.backward_step(level, &record.$d, states, &d, &mut d_state.$d, &mut gradients.$d);
+                )+
+                let states = (&before.0, &after.0);
+                self.0.backward_step_without_d_input(level, &record.0, states, &d, &mut d_state.0, &mut gradients.0);
             }
         }
     };
 }
 
-impl_tuple!(A 0, B 1; up (A B 1); last B 1; down 0);
-impl_tuple!(A 0, B 1, C 2; up (A B 1) (B C 2); last C 2; down 1 0);
-impl_tuple!(A 0, B 1, C 2, D 3; up (A B 1) (B C 2) (C D 3); last D 3; down 2 1 0);
-impl_tuple!(A 0, B 1, C 2, D 3, E 4; up (A B 1) (B C 2) (C D 3) (D E 4); last E 4; down 3 2 1 0);
+impl_tuple!(A 0, B 1; up (A B 1); last B; down 1);
+impl_tuple!(A 0, B 1, C 2; up (A B 1) (B C 2); last C; down 2 1);
+impl_tuple!(A 0, B 1, C 2, D 3; up (A B 1) (B C 2) (C D 3); last D; down 3 2 1);
+impl_tuple!(A 0, B 1, C 2, D 3, E 4; up (A B 1) (B C 2) (C D 3) (D E 4); last E; down 4 3 2 1);
 impl_tuple!(
     A 0, B 1, C 2, D 3, E 4, F 5;
     up (A B 1) (B C 2) (C D 3) (D E 4) (E F 5);
-    last F 5;
-    down 4 3 2 1 0
+    last F;
+    down 5 4 3 2 1
 );

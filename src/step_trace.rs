@@ -33,8 +33,11 @@ use bytemuck::Zeroable;
 #[derive(Clone, Copy)]
 pub struct StepTrace<M: StepBackward, const T: usize> {
     records: [M::Record; T],
+    /// After each step.
+    states: [M::State; T],
+    /// Before the first step.
+    initial: M::State,
     len: usize,
-    state: M::State,
     level: Level,
 }
 
@@ -48,7 +51,8 @@ impl<M: StepBackward, const T: usize> StepTrace<M, T> {
     /// No steps, and a state of zero, at a given level.
     #[must_use]
     pub fn at(level: Level) -> Self {
-        Self { records: [M::Record::zeroed(); T], len: 0, state: M::State::zeroed(), level }
+        let (record, state) = (M::Record::zeroed(), M::State::zeroed());
+        Self { records: [record; T], states: [state; T], initial: state, len: 0, level }
     }
 
     /// One step.
@@ -59,12 +63,14 @@ impl<M: StepBackward, const T: usize> StepTrace<M, T> {
     #[inline]
     pub fn step(&mut self, model: &M, input: &M::Input) -> Result<M::Output, Error> {
         let len = self.len;
-        let Some(record) = self.records.get_mut(len) else {
+        let before = *self.state();
+        let (Some(record), Some(state)) = (self.records.get_mut(len), self.states.get_mut(len)) else {
             return Err(Error::Length { what: "steps of the trace", expected: T, given: len + 1 });
         };
         model.check_input(input)?;
         self.len += 1;
-        Ok(model.recorded_forward_step(self.level, input, &mut self.state, record))
+        *state = before;
+        Ok(model.recorded_forward_step(self.level, input, state, record))
     }
 
     /// The steps since the last [`StepTrace::clear`].
@@ -82,12 +88,17 @@ impl<M: StepBackward, const T: usize> StepTrace<M, T> {
     /// The state after the last step.
     #[must_use]
     pub fn state(&self) -> &M::State {
-        &self.state
+        self.state_before(self.len)
+    }
+
+    #[inline]
+    fn state_before(&self, step: usize) -> &M::State {
+        step.checked_sub(1).and_then(|before| self.states.get(before)).unwrap_or(&self.initial)
     }
 
     /// Forgets the steps and keeps the state: the sequence goes on in another chunk.
     pub fn clear(&mut self) {
-        self.len = 0;
+        self.reset_to(*self.state());
     }
 
     /// Forgets the steps and sets the state to zero: another sequence begins.
@@ -98,7 +109,7 @@ impl<M: StepBackward, const T: usize> StepTrace<M, T> {
     /// Forgets the steps and sets the state.
     pub fn reset_to(&mut self, state: M::State) {
         self.len = 0;
-        self.state = state;
+        self.initial = state;
     }
 
     /// Backpropagation through the steps, given the gradient of the output of each: adds the gradients of the parameters
@@ -125,8 +136,10 @@ impl<M: StepBackward, const T: usize> StepTrace<M, T> {
     ) -> Result<M::State, Error> {
         Error::check_length("gradients of the outputs", self.len, d_outputs.len())?;
         let mut d_state = d_final;
-        for (record, d_output) in self.records.iter().zip(d_outputs).rev() {
-            model.backward_step(self.level, record, d_output, &mut d_state, gradients);
+        let steps = self.records.iter().zip(&self.states).zip(d_outputs);
+        for (step, ((record, after), d_output)) in steps.enumerate().rev() {
+            let states = (self.state_before(step), after);
+            model.backward_step_without_d_input(self.level, record, states, d_output, &mut d_state, gradients);
         }
         Ok(d_state)
     }

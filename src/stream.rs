@@ -176,7 +176,11 @@ impl<M: Step, const B: usize> Streams<M, B> {
 
     #[inline]
     fn step_all(&mut self, inputs: &[M::Input; B]) -> [M::Output; B] {
-        core::array::from_fn(|i| self.model.forward_step(self.level, &inputs[i], &mut self.states[i]))
+        let mut outputs = [M::Output::zeroed(); B];
+        for ((output, input), state) in outputs.iter_mut().zip(inputs).zip(&mut self.states) {
+            *output = self.model.forward_step(self.level, input, state);
+        }
+        outputs
     }
 }
 

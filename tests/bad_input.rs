@@ -125,6 +125,12 @@ fn a_batch_of_nothing_for_ever() {
         assert_eq!(Linear::<3, 2>::new(&mut generator).forward(input).unwrap().output().batch(), 0);
         let tokens = Sequences::time_major(&[], steps, 0).unwrap();
         assert_eq!(Embedding::<3, 2>::new(&mut generator).forward(tokens).unwrap().output().batch(), 0);
+        let model = (Embedding::<3, 2>::new(&mut generator), Rnn::<2, 2, 2>::new(&mut generator));
+        let model = (model.0, model.1, Linear::<2, 3>::new(&mut generator));
+        let mut trace = model.forward(tokens).unwrap();
+        let d_output = Sequences::time_major(&[], steps, 0).unwrap();
+        let gradients = model.backward(tokens, &mut trace, d_output).unwrap();
+        assert_eq!(bits_of(&gradients), bits_of(&model.zeros_like()));
     }
 }
 
@@ -240,15 +246,14 @@ where
             says(error, &[expected, given]);
             assert!(bits_of(&gradients) == kept.gradients, "d_final of {rows} rows was refused, but gradients changed");
 
-            // A forward is refused in a trace of its own: a model's trace is not to be used after it.
-            let mut fresh = Trace::<M>::at(Level::detect());
-            let error = model.forward_from(x, &state, &mut fresh).unwrap_err();
+            // A forward of other inputs, in every layer of a model.
+            let other = ordinary::<IN>(3, 40);
+            let error = model.forward_from(view(&other, right), &state, &mut trace).unwrap_err();
             assert!(
                 matches!(error, Error::Length { expected, given, .. } if (expected, given) == (BATCH * layers, rows))
             );
             says(error, &[BATCH * layers, rows]);
-            model.forward_into(x, &mut fresh).unwrap();
-            assert_eq!(output_of(&fresh), kept.output);
+            assert_eq!(output_of(&trace), kept.output);
         }
     }
     model.backward_into(view(&input, right), &mut trace, view(&d_output, right), &mut gradients).unwrap();
@@ -259,8 +264,12 @@ where
     let mut empty = Trace::<M>::default();
     let before = bits_of(&gradients);
     let error = model.backward_into(view(&input, right), &mut empty, view(&d_output, right), &mut gradients);
-    assert!(matches!(error.unwrap_err(), Error::Shape { expected: (0, 0), .. }));
+    assert_eq!(error.unwrap_err(), Error::NoForward);
     assert_eq!(bits_of(&gradients), before);
+    // The gradient of the input is there after a backward alone.
+    assert!(trace.d_input().is_some());
+    model.forward_into(view(&input, right), &mut trace).unwrap();
+    assert!(trace.d_input().is_none());
 }
 
 #[test]
@@ -294,7 +303,7 @@ fn refusals_of_a_boxed_model() {
     refusals(&model, 1, |rows| ((), vec![[0.5; 6]; rows]));
 }
 
-/// A layer's own refused forward leaves the trace as it was, so that its backward still fits.
+/// A refused forward leaves the trace as it was, so that its backward still fits.
 #[test]
 fn a_refused_forward_changes_no_trace() {
     let rnn = Rnn::<4, 6, 2>::new(&mut Generator::seed(1));

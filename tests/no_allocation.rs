@@ -125,6 +125,36 @@ fn training_step_by_step_allocates_nothing() {
     });
 }
 
+/// Long sequences in chunks, with and without checkpoints, from the second time on.
+#[test]
+fn chunks_allocate_nothing_from_the_second_time_on() {
+    one_at_a_time(|| {
+        let mut generator = Generator::seed(1);
+        let model = (
+            Embedding::<20, 12>::new(&mut generator),
+            (Rnn::<12, 16, 2>::new(&mut generator), RnnCell::<16, 8>::new(&mut generator)),
+            Linear::<8, 20>::new(&mut generator),
+        );
+        let tokens: Vec<usize> = (0..100).map(|i| i * i % 20).collect();
+        let mut chunked = Chunked::new(32).unwrap();
+        let (mut state, initial) = Default::default();
+        let (mut trace, mut gradients, mut d_logits) = (Trace::default(), model.zeros_like(), SequencesBuf::default());
+        let loss = CrossEntropy::mean_of(100);
+        let mut once = || {
+            chunked.forward(&model, &tokens, &mut state, |_, _| ()).unwrap();
+            let of_chunk = |steps, logits: Sequences<'_, _>, d: &mut _| loss.loss_into(logits, &tokens[steps], d);
+            chunked.train(&model, &tokens, &initial, &mut gradients, of_chunk).unwrap();
+            for chunk in tokens.chunks(50) {
+                model.forward_continued(chunk, &mut trace).unwrap();
+                loss.loss_into(trace.output(), chunk, &mut d_logits).unwrap();
+                model.backward_into(chunk, &mut trace, &d_logits, &mut gradients).unwrap();
+            }
+        };
+        once();
+        assert_eq!(allocations(once), 0);
+    });
+}
+
 /// A training step of a character model, from the second on; the batch is large enough for several threads.
 #[test]
 fn training_allocates_nothing_from_the_second_step_on() {
@@ -213,7 +243,14 @@ fn long_sequences_take_the_memory_of_a_chunk() {
             Chunked::new(64).unwrap().forward(&model, &tokens, &mut state, |_, _| ()).unwrap();
         });
         assert!(inference < 100_000, "{inference} bytes");
-        let whole = peak_of(&mut || drop(model.forward(&tokens).unwrap()));
+        let whole = peak_of(&mut || {
+            let mut trace = model.forward(&tokens).unwrap();
+            let d_logits = loss.loss(trace.output(), &tokens).unwrap().1;
+            let mut at_once = model.backward(&tokens, &mut trace, &d_logits).unwrap();
+            let mut same = true;
+            at_once.visit_with(&gradients, &mut |a, b| same &= a == b);
+            assert!(same, "the gradients of chunks are not those of the whole");
+        });
         assert!(whole > 20_000_000, "the measure measures: {whole} bytes");
     });
 }

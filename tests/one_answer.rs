@@ -556,6 +556,49 @@ fn chunks_are_the_whole() {
     });
 }
 
+/// Truncated backpropagation: the states are those of the whole sequences, a chunk's gradients those of the chunk alone from
+/// the state before it, whatever came before or after. With the gradient that truncation drops, they chain to the whole.
+#[test]
+fn truncation_drops_one_gradient_and_nothing_else() {
+    let strategy = (case(1), 1..=3usize, 1..=40usize, 0..=20usize);
+    property(48, strategy, |(case, blocks, rest, batch)| {
+        let (cut, steps) = (16 * blocks, 16 * blocks + rest);
+        let run = Run::<5, 17, 2>::new(Case { steps, batch, ..case });
+        let of_steps = |from: usize, to: usize| {
+            let shape = (to - from, batch);
+            let rows = (0..batch).flat_map(|b| &run.input[b * steps..][from..to]).copied().collect();
+            let d_rows = (0..batch).flat_map(|b| &run.d_output[b * steps..][from..to]).copied().collect();
+            (Rows::new(run.case.orders.0, shape, rows), Rows::new(run.case.orders.1, shape, d_rows))
+        };
+        let ((first, d_first), (second, d_second)) = (of_steps(0, cut), of_steps(cut, steps));
+        for level in Level::available() {
+            let mut whole = Trace::at(level);
+            run.backward(&mut whole, run.case.orders)?;
+            let backward = |trace: &mut Trace<_>, input: &Rows<_>, d_output: &Rows<_>, d_final: &Vec<[f32; 17]>| {
+                let mut gradients = run.rnn.zeros_like();
+                run.rnn.backward_from(input.view(), trace, d_output.view(), d_final, &mut gradients)?;
+                Ok::<_, elman::Error>(flat(&gradients))
+            };
+            // One trace goes through the chunks; others see one of them alone.
+            let (mut on, mut alone) = (Trace::at(level), Trace::at(level));
+            run.rnn.forward_from(first.view(), &run.initial, &mut on)?;
+            let d_of_first = backward(&mut on, &first, &d_first, &Vec::new())?;
+            let state = on.final_state().clone();
+            run.rnn.forward_continued(second.view(), &mut on)?;
+            same_bits("the final state", on.final_state().as_flattened(), whole.final_state().as_flattened())?;
+            let d_of_second = backward(&mut on, &second, &d_second, &run.d_final)?;
+            run.rnn.forward_from(second.view(), &state, &mut alone)?;
+            same_bits("the second chunk", &d_of_second, &backward(&mut alone, &second, &d_second, &run.d_final)?)?;
+            run.rnn.forward_from(first.view(), &run.initial, &mut alone)?;
+            same_bits("the first chunk", &d_of_first, &backward(&mut alone, &first, &d_first, &Vec::new())?)?;
+            // What truncation drops.
+            backward(&mut alone, &first, &d_first, on.d_initial())?;
+            same_bits("d h0", alone.d_initial().as_flattened(), whole.d_initial().as_flattened())?;
+        }
+        Ok(())
+    });
+}
+
 /// Without fused multiply-add the answer is another, by a bounded rounding. With weights whose sums of absolute values
 /// are at most `m` (recurrent: at most 1) and data in -1 .. 1, a step adds at most `n U m` for its `n` roundings and one
 /// unit in the last place for tanh to what the step before left, on each side.

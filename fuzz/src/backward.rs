@@ -209,13 +209,17 @@ fn one_step_at_a_time<N: Network>(
 ) -> Checked {
     let mut state = N::step_state(&of_sample.initial);
     let mut records = vec![<N as StepBackward>::Record::zeroed(); case.steps];
+    let mut states = vec![state];
     for (input, record) in of_sample.input.iter().zip(&mut records) {
         case.model.recorded_forward_step(level, input, &mut state, record);
+        states.push(state);
     }
     let mut d_state = N::step_state(&of_sample.d_final);
     let mut gradients = case.model.zeros_like();
-    for (record, d_output) in records.iter().zip(case.of_sample(&case.d_output, sample)).rev() {
-        case.model.backward_step(level, record, d_output, &mut d_state, &mut gradients);
+    let steps = records.iter().zip(states.windows(2)).zip(case.of_sample(&case.d_output, sample));
+    for ((record, states), d_output) in steps.rev() {
+        let states = (&states[0], &states[1]);
+        case.model.backward_step(level, record, states, d_output, &mut d_state, &mut gradients);
     }
     let mut sums = StageSums::zeros(of_sample.stages);
     let (_, near_initial) = of_sample.run(&mut sums);

@@ -18,14 +18,14 @@ pub(crate) struct Factors {
     /// `sqrt(1 - beta2^t)`
     pub(crate) correction: f32,
     pub(crate) eps: f32,
-    /// Second moments below it become zero.
-    pub(crate) smallest_second: f32,
+    /// Moments below it become zero.
+    pub(crate) smallest_moment: f32,
 }
 
 impl Factors {
-    /// What [`Factors::smallest_second`] is for an eps: the smallest normal number where the square root of anything below
-    /// it, 1.1e-19 at most, is lost in the rounding of eps; otherwise zero.
-    pub(crate) const fn smallest_second(eps: f64) -> f32 {
+    /// What [`Factors::smallest_moment`] is for an eps: the smallest normal number where the square root of anything below
+    /// it, 1.1e-19 at most, is lost in the rounding of eps, so that a first moment as small moves nothing; otherwise zero.
+    pub(crate) const fn smallest_moment(eps: f64) -> f32 {
         if eps >= 1e-9 { f32::MIN_POSITIVE } else { 0.0 }
     }
 }
@@ -82,10 +82,10 @@ fn step<S: Simd>(s: S, factors: Factors, p: S::F32, g: S::F32, m: S::F32, v: S::
     let m = s.mul_add(s.splat(factors.first), s.sub(g, m), m);
     let v = s.mul_add(s.mul(s.splat(factors.second), g), g, s.mul(s.splat(factors.keep_second), v));
     // Moments that nothing feeds would end among the denormal numbers, stay there, as their rounding stops them, and slow
-    // every step to come. A first moment so small moves nothing but parameters as small.
+    // every step to come.
     let size = s.with_bits(s.and(s.to_bits(m), s.splat_i32(i32::MAX)));
-    let m = s.select_less(size, s.splat(f32::MIN_POSITIVE), s.splat(0.0), m);
-    let v = s.select_less(v, s.splat(factors.smallest_second), s.splat(0.0), v);
+    let m = s.select_less(size, s.splat(factors.smallest_moment), s.splat(0.0), m);
+    let v = s.select_less(v, s.splat(factors.smallest_moment), s.splat(0.0), v);
     let denominator = s.add(s.div(s.sqrt(v), s.splat(factors.correction)), s.splat(factors.eps));
     let p = s.add(p, s.div(s.mul(s.splat(factors.negative_step), m), denominator));
     (p, m, v)

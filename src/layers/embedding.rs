@@ -115,6 +115,10 @@ mod over_sequences {
         type State = ();
         type Cache = EmbeddingCache<E>;
 
+        fn check_initial(_: usize, (): &()) -> Result<(), Error> {
+            Ok(())
+        }
+
         fn forward_with(
             &self,
             _: Run,
@@ -167,6 +171,10 @@ mod over_sequences {
             if run.from_zero {
                 gradients.fill_zero();
             }
+            // Of no samples there may be more steps than can be counted to.
+            if input.batch() == 0 {
+                return Ok(());
+            }
             for (start, end) in blocks_from_the_end(input.steps()) {
                 for (token, d_row) in input.of_steps(start..end).iter().zip(d_output.of_steps(start..end).iter()) {
                     for (to, d) in gradients.weight[*token].iter_mut().zip(d_row) {
@@ -184,6 +192,8 @@ mod over_sequences {
         fn d_initial(_: &Self::Cache) -> &() {
             &()
         }
+
+        fn copy_state((): &(), (): &mut ()) {}
     }
 
     /// Refuses the first token that is out of range.

@@ -189,6 +189,10 @@ mod over_sequences {
         type State = ();
         type Cache = LinearCache<IN, OUT>;
 
+        fn check_initial(_: usize, (): &()) -> Result<(), Error> {
+            Ok(())
+        }
+
         fn forward_with(
             &self,
             run: Run,
@@ -282,6 +286,8 @@ mod over_sequences {
         fn d_initial(_: &Self::Cache) -> &() {
             &()
         }
+
+        fn copy_state((): &(), (): &mut ()) {}
     }
 
     /// `y(b, t) = W x(b, t) + b` over samples.

@@ -1,6 +1,6 @@
 //! Stacked tanh recurrent layers: `Rnn`.
 
-use super::rnn_cell::over_sequences::{RnnCellCache, check_rows};
+use super::rnn_cell::over_sequences::{RnnCellCache, check_rows, check_state};
 use super::{RnnCell, RnnWeights};
 use crate::model::{Layer, Run};
 use crate::parameters::Parameters;
@@ -135,6 +135,10 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Layer for Rnn<IN, H
     type State = Vec<[f32; HID]>;
     type Cache = RnnCache<IN, HID>;
 
+    fn check_initial(batch: usize, initial: &Self::State) -> Result<(), Error> {
+        check_state(LAYERS, batch, initial)
+    }
+
     fn forward_with(
         &self,
         run: Run,
@@ -144,9 +148,7 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Layer for Rnn<IN, H
     ) -> Result<(), Error> {
         input.check_steps()?;
         let samples = input.batch();
-        if !initial.is_empty() {
-            Error::check_length("rows of the initial state", LAYERS * samples, initial.len())?;
-        }
+        Self::check_initial(samples, initial)?;
         cache.rest.resize_with(LAYERS - 1, RnnCellCache::default);
         self.first.forward_rows(run, input, rows_of_layer(initial, 0, samples), &mut cache.first)?;
         cache.last.clear();
@@ -215,5 +217,9 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Layer for Rnn<IN, H
 
     fn d_initial(cache: &Self::Cache) -> &Self::State {
         &cache.d_initial
+    }
+
+    fn copy_state(from: &Self::State, to: &mut Self::State) {
+        to.clone_from(from);
     }
 }

@@ -20,7 +20,7 @@ use crate::{Error, Generator, Level};
 /// The weights are stored **input-major**, the transpose of PyTorch's layout: `weight_ih[i][j]` is what input `i` gives
 /// to neuron `j`. [`RnnCell::from_torch`] and [`RnnCell::weight_ih_torch`] convert.
 ///
-/// A cell lies where it is put; one with `HID = 1024` takes 8 MB. Put such ones on the heap with [`RnnCell::boxed`],
+/// A cell lies where it is put; one with `HID = 1024` takes 8 MB. Put such ones on the heap with `RnnCell::boxed`,
 /// which never has them on the stack.
 ///
 /// ```
@@ -188,7 +188,7 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
     /// `dz = d_h_next * (1 - h_next^2)`, `dx = W_ih^T dz`, `dh = W_hh^T dz`, `dW += dz (x, h)^T`, `db += dz`.
     ///
     /// This is the form for training without a heap, one sample at a time; over sequences and batches
-    /// [`Layer`](crate::Layer) does the same much faster.
+    /// `Layer` does the same much faster.
     #[must_use]
     pub fn step_backward(
         &self,
@@ -212,7 +212,23 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
         d_h_next: &[f32; HID],
         gradients: &mut Self,
     ) -> ([f32; IN], [f32; HID]) {
-        level.run(StepBackward { cell: self, x, h, h_next, d_h_next, gradients })
+        let mut d_x = [0.0; IN];
+        let d_h = self.step_backward_into(level, (x, h, h_next), d_h_next, Some(&mut d_x), gradients);
+        (d_x, d_h)
+    }
+
+    /// [`RnnCell::step_backward_at`] of a step from `x` and `h` to `h_next`, with the gradient of `x` where anybody asks for
+    /// it.
+    #[inline]
+    pub(crate) fn step_backward_into(
+        &self,
+        level: Level,
+        step: (&[f32; IN], &[f32; HID], &[f32; HID]),
+        d_h_next: &[f32; HID],
+        d_x: Option<&mut [f32; IN]>,
+        gradients: &mut Self,
+    ) -> [f32; HID] {
+        level.run(StepBackward { cell: self, step, d_h_next, d_x, gradients })
     }
 }
 
@@ -247,25 +263,28 @@ impl<const IN: usize, const HID: usize> Kernel for Step<'_, IN, HID> {
 
 struct StepBackward<'a, const IN: usize, const HID: usize> {
     cell: &'a RnnCell<IN, HID>,
-    x: &'a [f32; IN],
-    h: &'a [f32; HID],
-    h_next: &'a [f32; HID],
+    /// `x`, `h`, `h_next`
+    step: (&'a [f32; IN], &'a [f32; HID], &'a [f32; HID]),
     d_h_next: &'a [f32; HID],
+    d_x: Option<&'a mut [f32; IN]>,
     gradients: &'a mut RnnCell<IN, HID>,
 }
 
 impl<const IN: usize, const HID: usize> Kernel for StepBackward<'_, IN, HID> {
-    type Output = ([f32; IN], [f32; HID]);
+    type Output = [f32; HID];
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> Self::Output {
-        let StepBackward { cell, x, h, h_next, d_h_next, gradients } = self;
+    fn run<S: Simd>(self, s: S) -> [f32; HID] {
+        let StepBackward { cell, step: (x, h, h_next), d_h_next, d_x, gradients } = self;
         let d_sum = tanh::times_derivative(s, d_h_next, h_next);
         add_outer_product(s, x, &d_sum, flat_mut(&mut gradients.weight_ih));
         add_outer_product(s, h, &d_sum, flat_mut(&mut gradients.weight_hh));
         add_row(s, &d_sum, &mut gradients.bias_ih);
         add_row(s, &d_sum, &mut gradients.bias_hh);
-        (matvec_transposed(s, &cell.weight_ih, &d_sum), matvec_transposed(s, &cell.weight_hh, &d_sum))
+        if let Some(d_x) = d_x {
+            *d_x = matvec_transposed(s, &cell.weight_ih, &d_sum);
+        }
+        matvec_transposed(s, &cell.weight_hh, &d_sum)
     }
 }
 
@@ -336,6 +355,18 @@ pub(super) mod over_sequences {
         Ok(())
     }
 
+    /// Whether a state has one row for each layer and sample, or none at all.
+    pub(in crate::layers) fn check_state<const HID: usize>(
+        layers: usize,
+        batch: usize,
+        state: &[[f32; HID]],
+    ) -> Result<(), Error> {
+        if state.is_empty() {
+            return Ok(());
+        }
+        Error::check_length("the initial state, in rows,", layers * batch, state.len())
+    }
+
     /// One row a sample.
     fn rows_of_samples<const N: usize>(rows: &[[f32; N]]) -> Strided<'_> {
         Strided::new(rows.as_flattened(), N, 1, 0)
@@ -369,9 +400,7 @@ pub(super) mod over_sequences {
         ) -> Result<(), Error> {
             input.check_steps()?;
             let (steps, samples) = input.shape();
-            if !initial.is_empty() {
-                Error::check_length("rows of the initial state", samples, initial.len())?;
-            }
+            check_state(1, samples, initial)?;
             cache.initial.clear();
             cache.initial.extend_from_slice(initial);
             cache.initial.resize(samples, [0.0; HID]);
@@ -498,6 +527,10 @@ pub(super) mod over_sequences {
         type State = Vec<[f32; HID]>;
         type Cache = RnnCellCache<IN, HID>;
 
+        fn check_initial(batch: usize, initial: &Self::State) -> Result<(), Error> {
+            check_state(1, batch, initial)
+        }
+
         fn forward_with(
             &self,
             run: Run,
@@ -544,6 +577,10 @@ pub(super) mod over_sequences {
 
         fn d_initial(cache: &Self::Cache) -> &Self::State {
             cache.d_initial()
+        }
+
+        fn copy_state(from: &Self::State, to: &mut Self::State) {
+            to.clone_from(from);
         }
     }
 }

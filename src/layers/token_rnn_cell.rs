@@ -9,7 +9,8 @@ use crate::{Error, Level};
 /// An [`Embedding`] and an [`RnnCell`] for inference: what a token gives to every neuron is looked up, not computed.
 ///
 /// `h' = tanh(table[token] + W_hh h)` with `table[token] = W_ih e[token] + b_ih + b_hh`. The bits are those of the two
-/// layers one after the other; a step costs a row of the table instead of a matrix product.
+/// layers one after the other, if the table was folded at the level of the steps (see [`TokenRnnCell::fold_at`] and
+/// [`Level`]); a step costs a row of the table instead of a matrix product.
 ///
 /// ```
 /// use elman::{Embedding, Generator, RnnCell, Stream, TokenRnnCell};
@@ -39,7 +40,7 @@ impl<const V: usize, const HID: usize> TokenRnnCell<V, HID> {
         Self { table: [[0.0; HID]; V], weight_hh: [[0.0; HID]; HID] }
     }
 
-    /// Folds an embedding into the cell behind it.
+    /// Folds an embedding into the cell behind it, at [`Level::detect`].
     #[must_use]
     pub fn new<const E: usize>(embedding: &Embedding<V, E>, cell: &RnnCell<E, HID>) -> Self {
         let mut folded = Self::zeros();
@@ -57,7 +58,7 @@ impl<const V: usize, const HID: usize> TokenRnnCell<V, HID> {
         folded
     }
 
-    /// Folds anew, after the layers have changed.
+    /// Folds anew, after the layers have changed, at [`Level::detect`].
     pub fn fold<const E: usize>(&mut self, embedding: &Embedding<V, E>, cell: &RnnCell<E, HID>) {
         self.fold_at(Level::detect(), embedding, cell);
     }

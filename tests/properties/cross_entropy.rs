@@ -47,7 +47,17 @@ fn classes<const C: usize>() {
             let same =
                 CrossEntropy::new(reduction).with_level(level).loss_into(logits.view(), targets.view(), &mut again)?;
             same_bits("the loss again", &[loss], &[same])?;
-            same_bits("d logits again", d_logits.rows().as_flattened(), again.rows().as_flattened())
+            same_bits("d logits again", d_logits.rows().as_flattened(), again.rows().as_flattened())?;
+            // Row by row, as parts of the same whole.
+            let part = if mean { CrossEntropy::mean_of(rows) } else { CrossEntropy::sum() }.with_level(level);
+            for ((row, target), d) in logits.view().iter().zip(targets.view().iter()).zip(d_logits.view().iter()) {
+                same_bits("d logits of a row", &part.row(row, *target)?.1, d)?;
+            }
+            prop_assert_eq!(CrossEntropy::mean_of(0).row(&[0.0; C], 0), Err(elman::Error::NoTargets));
+            let one = part.row(&[0.0; C], 0)?.0;
+            let expected = scale * (C as f64).ln();
+            prop_assert!((f64::from(one) - expected).abs() <= 2.0 * U * expected, "{} is not {}", one, expected);
+            Ok(())
         })
     });
 }

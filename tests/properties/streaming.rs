@@ -205,6 +205,33 @@ fn an_rnn_step_by_step_is_its_cells() {
     });
 }
 
+/// A chunk of steps has the gradients of these steps alone, from the state where they began.
+#[test]
+fn a_cleared_step_trace_begins_at_its_state() {
+    property(48, sequence(), |case| {
+        let mut numbers = Numbers(case.seed);
+        let mut model = (RnnCell::<3, 9>::zeros(), Linear::<9, 2>::zeros());
+        case.weights.fill(&mut numbers, 9, &mut model);
+        let input = case.data.rows::<3>(&mut numbers, 12);
+        let d_outputs = case.gradient.rows::<2>(&mut numbers, 5);
+        at_every_level(|level| {
+            let (mut on, mut alone) = (StepTrace::<_, 7>::at(level), StepTrace::<_, 7>::at(level));
+            for x in &input[..7] {
+                on.step(&model, x)?;
+            }
+            alone.reset_to(*on.state());
+            on.clear();
+            for x in &input[7..] {
+                same_bits("a step", &on.step(&model, x)?, &alone.step(&model, x)?)?;
+            }
+            let (mut gradients, mut expected) = (model.zeros_like(), model.zeros_like());
+            let d_initial = on.backward(&model, &d_outputs, &mut gradients)?;
+            same_bits("d h0", &d_initial.0, &alone.backward(&model, &d_outputs, &mut expected)?.0)?;
+            same_bits("gradients", &flat(&gradients), &flat(&expected))
+        })
+    });
+}
+
 /// What a trace of fixed length refuses, it leaves unchanged.
 #[test]
 fn a_step_trace_refuses_what_does_not_fit() -> Checked {
