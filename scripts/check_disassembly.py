@@ -12,7 +12,7 @@ unless
   4. the trampolines call nothing but kernels that are functions of their own (`Simd::call`: register tiles,
      transpositions) of their own instruction set (those of AVX-512 also those of AVX2, for half vectors) and functions
      without lanes: those of `core` (most are panics), memcpy, and the like, tiles not even memcpy;
-  5. from the step of a `Stream` nothing can be reached but trampolines and memory functions: no panic, no allocation, no
+  5. from steps of streams and of a `StepTrace` nothing can be reached but trampolines and memory functions: no panic, no allocation, no
      system call;
   6. compiled for size (`opt-level = "s"`), tiles add to as many registers as they have sums, so that no loop over sums is
      left, and neither they nor the other inner loops (steps, Adam, ...) call functions of `core` but panics and copies, nor
@@ -50,15 +50,44 @@ elman = {{ path = "{ROOT}" }}
 """
 
 PROGRAM = """
-use elman::{Adam, CrossEntropy, Embedding, Generator, Layer, Linear, Rnn, RnnCell, Sequences, Stream};
+use elman::{Adam, CrossEntropy, Embedding, Generator, Layer, Linear, Rnn, RnnCell, Sequences};
 use std::hint::black_box;
 
-type Model = (RnnCell<16, 64>, RnnCell<64, 33>, Linear<33, 2>);
+/// What an audio callback or a control loop would do.
+mod real_time {
+    use elman::{Embedding, Error, Linear, Rnn, RnnCell, StepTrace, Stream, Streams, TokenRnnCell};
+    pub type Model = (RnnCell<16, 64>, RnnCell<64, 33>, Linear<33, 2>);
+    pub type Deep = (Rnn<2, 8, 3>, Linear<8, 1>);
+    pub type Tokens = (TokenRnnCell<5, 8>, Linear<8, 5>);
+    pub type Learner = (RnnCell<2, 8>, Linear<8, 1>);
 
-/// What an audio callback would do.
-#[inline(never)]
-fn stream_step(stream: &mut Stream<Model>, x: &[f32; 16]) -> [f32; 2] {
-    stream.step(x)
+    #[inline(never)]
+    pub fn step(stream: &mut Stream<Model>, x: &[f32; 16]) -> [f32; 2] {
+        stream.step(x)
+    }
+    #[inline(never)]
+    pub fn step_of_several_layers(stream: &mut Stream<Deep>, x: &[f32; 2]) -> [f32; 1] {
+        stream.step(x)
+    }
+    #[inline(never)]
+    pub fn token(stream: &mut Stream<Tokens>, token: usize) -> Result<[f32; 5], Error> {
+        stream.step_token(token)
+    }
+    #[inline(never)]
+    pub fn voices(voices: &mut Streams<Learner, 7>, x: &[[f32; 2]; 7]) -> [[f32; 1]; 7] {
+        voices.step(x)
+    }
+    #[inline(never)]
+    pub fn tokens(streams: &mut Streams<(Embedding<5, 2>, RnnCell<2, 8>), 7>, tokens: &[usize; 7]) -> Result<[[f32; 8]; 7], Error> {
+        streams.step_tokens(tokens)
+    }
+    #[inline(never)]
+    pub fn learn(trace: &mut StepTrace<Learner, 9>, model: &Learner, x: &[f32; 2], d: &[[f32; 1]; 9], gradients: &mut Learner) -> Result<(), Error> {
+        trace.step(model, x)?;
+        trace.backward(model, d.get(..trace.len()).unwrap_or_default(), gradients)?;
+        trace.clear();
+        Ok(())
+    }
 }
 
 fn main() -> Result<(), elman::Error> {
@@ -72,8 +101,20 @@ fn main() -> Result<(), elman::Error> {
     black_box(Linear::<64, 32>::new(&mut generator).apply(&next));
 
     let model = (RnnCell::new(&mut generator), RnnCell::new(&mut generator), Linear::new(&mut generator));
-    let mut stream = Stream::new(model);
-    black_box(stream_step(&mut stream, &x));
+    let mut stream = elman::Stream::new(model);
+    black_box(real_time::step(&mut stream, &x));
+    let deep: real_time::Deep = (Rnn::new(&mut generator), Linear::new(&mut generator));
+    black_box(real_time::step_of_several_layers(&mut elman::Stream::new(deep), &black_box([0.5; 2])));
+    let (embedding, small) = (Embedding::<5, 2>::new(&mut generator), RnnCell::<2, 8>::new(&mut generator));
+    let folded = (elman::TokenRnnCell::new(&embedding, &small), Linear::new(&mut generator));
+    black_box(real_time::token(&mut elman::Stream::new(folded), black_box(3))?);
+    black_box(real_time::tokens(&mut elman::Streams::new((embedding, small)), &black_box([3; 7]))?);
+    let learner: real_time::Learner = (small, Linear::new(&mut generator));
+    black_box(real_time::voices(&mut elman::Streams::new(learner), &black_box([[0.5; 2]; 7])));
+    let mut trace = elman::StepTrace::new();
+    let mut d_learner = learner;
+    real_time::learn(&mut trace, &learner, &black_box([0.5; 2]), &black_box([[1.0]; 9]), &mut d_learner)?;
+    black_box(d_learner);
 
     let mut model = (
         Embedding::<4, 16>::new(&mut generator),
@@ -249,19 +290,20 @@ def main():
                 problems.append(f"{name}\n    moves its numbers through memory: {callee}")
 
     bodies = {name: body for _, name, body in code}
-    seen, found = set(), [name for name in bodies if name.endswith("probe::stream_step")]
-    if not found:
-        problems.append("the step of a stream is not in the program")
+    seen, found = set(), [name for name in bodies if re.search(r"\bprobe::real_time::\w+$", name)]
+    if len(found) != 6:
+        problems.append(f"of the program's six real-time functions there are {len(found)}")
     while found:
         name = found.pop()
         if name in seen or re.match(r"mem(cpy|move|set)\b", name):
             continue
         seen.add(name)
-        if name not in bodies or not re.search(r"elman::|probe::stream_step", name):
-            problems.append(f"the step of a stream reaches {name}")
+        if name not in bodies or not re.search(r"elman::|probe::real_time", name):
+            problems.append(f"a real-time function reaches {name}")
         else:
             found += callees(bodies[name], table)
-    print(f"a stream's step reaches {len(seen)} functions")
+            problems += [f"{name}\n    changes the float mode" for line in bodies[name] if line.startswith(("ldmxcsr", "vldmxcsr"))]
+    print(f"the real-time functions reach {len(seen)} functions")
 
     for problem in sorted(set(problems)):
         print(f"check_disassembly: {problem}", file=sys.stderr)

@@ -1,13 +1,22 @@
 //! How a batch is cut into pieces for threads.
 //!
-//! The cut never changes a result: samples do not meet in a forward pass, and gradients are summed over groups of a
-//! fixed number of samples, group after group, whoever computed them.
+//! The cut never changes a result: samples do not meet in a forward pass, and gradients are summed over shares of the batch
+//! that depend on its size alone, whoever computed them.
 
 use crate::kernels::pack::Scratch;
 use alloc::vec::Vec;
 
-/// Samples whose gradients are summed together: the unit of work of the backward pass.
+/// Samples that go through a backward together, and the least that a thread is given.
 pub(crate) const SAMPLES_PER_GROUP: usize = 16;
+
+/// Shares of a batch whose gradients are summed apart, and then added: so many that there are enough for the threads, so few
+/// that their memory stays a small multiple of the parameters however large the batch.
+const MOST_SHARES: usize = 32;
+
+/// Samples in a share: whole groups.
+pub(crate) fn samples_per_share(samples: usize) -> usize {
+    samples.div_ceil(SAMPLES_PER_GROUP).div_ceil(MOST_SHARES).max(1) * SAMPLES_PER_GROUP
+}
 
 /// Floating-point operations below which a pass stays on the calling thread: waking another one costs as long.
 #[cfg(feature = "rayon")]
@@ -84,49 +93,52 @@ pub(crate) fn join<A: Send, B: Send>(
     (first(), second())
 }
 
-/// Where the gradients of one tensor go, of consecutive groups: those of group 0 to the caller, the others to memory of
+/// Where the gradients of one tensor go, of consecutive shares: those of share 0 to the caller, the others to memory of
 /// the layer.
-pub(crate) struct GroupGradients<'a> {
+pub(crate) struct ShareGradients<'a> {
     first: Option<&'a mut [f32]>,
     rest: &'a mut [f32],
     /// Numbers in the tensor.
     len: usize,
 }
 
-impl<'a> GroupGradients<'a> {
-    /// Takes those of the first `groups` groups away.
-    fn take_front(&mut self, groups: usize) -> Self {
+impl<'a> ShareGradients<'a> {
+    /// Takes those of the first `shares` shares away.
+    fn take_front(&mut self, shares: usize) -> Self {
         let first = self.first.take();
-        let numbers = (groups - usize::from(first.is_some())) * self.len;
+        let numbers = (shares - usize::from(first.is_some())) * self.len;
         let (front, rest) = core::mem::take(&mut self.rest).split_at_mut(numbers);
         self.rest = rest;
         Self { first, rest: front, len: self.len }
     }
 
-    /// Those of the only group.
+    /// Those of the only share.
     pub(crate) fn only(self) -> &'a mut [f32] {
         self.first.unwrap_or(self.rest)
     }
 }
 
-/// What a backward writes, of consecutive groups.
-pub(crate) struct GroupOutputs<'a, const TENSORS: usize> {
-    /// One a group.
+/// What a backward writes, of consecutive shares.
+pub(crate) struct ShareOutputs<'a, const TENSORS: usize> {
+    /// Samples in each, but for the last one.
+    pub(crate) samples: usize,
+    /// One a share.
     pub(crate) scratch: &'a mut [Scratch],
     /// `[samples][steps][inputs]`, where anybody asks for it.
     pub(crate) d_input: Option<&'a mut [f32]>,
-    pub(crate) gradients: [GroupGradients<'a>; TENSORS],
+    pub(crate) gradients: [ShareGradients<'a>; TENSORS],
 }
 
-impl<const TENSORS: usize> GroupOutputs<'_, TENSORS> {
-    /// Those of the first `groups` groups, with so many numbers of `d_input`, and the others.
-    pub(crate) fn split(mut self, groups: usize, d_input: usize) -> (Self, Self) {
-        let gradients = self.gradients.each_mut().map(|tensor| tensor.take_front(groups));
-        let (scratch, scratch_rest) = self.scratch.split_at_mut(groups);
+impl<const TENSORS: usize> ShareOutputs<'_, TENSORS> {
+    /// Those of the first `shares` shares, with so many numbers of `d_input`, and the others.
+    pub(crate) fn split(mut self, shares: usize, d_input: usize) -> (Self, Self) {
+        let samples = self.samples;
+        let gradients = self.gradients.each_mut().map(|tensor| tensor.take_front(shares));
+        let (scratch, scratch_rest) = self.scratch.split_at_mut(shares);
         let (d_input, d_input_rest) = self.d_input.map(|rows| rows.split_at_mut(d_input)).unzip();
         (
-            Self { scratch, d_input, gradients },
-            Self { scratch: scratch_rest, d_input: d_input_rest, gradients: self.gradients },
+            Self { samples, scratch, d_input, gradients },
+            Self { samples, scratch: scratch_rest, d_input: d_input_rest, gradients: self.gradients },
         )
     }
 }
@@ -137,41 +149,41 @@ pub(crate) fn scratch_of_groups(memory: &mut Vec<Scratch>, samples: usize) -> &m
     memory
 }
 
-/// Memory of a layer for the gradients of `TENSORS` tensors, of every group but the first.
+/// Memory of a layer for the gradients of `TENSORS` tensors, of every share but the first.
 #[derive(Debug)]
-pub(crate) struct GroupMemory<const TENSORS: usize>([Vec<f32>; TENSORS]);
+pub(crate) struct ShareMemory<const TENSORS: usize>([Vec<f32>; TENSORS]);
 
-impl<const TENSORS: usize> Default for GroupMemory<TENSORS> {
+impl<const TENSORS: usize> Default for ShareMemory<TENSORS> {
     fn default() -> Self {
         Self([const { Vec::new() }; TENSORS])
     }
 }
 
-impl<const TENSORS: usize> GroupMemory<TENSORS> {
-    /// Zeros for every group of so many samples, of tensors like these.
+impl<const TENSORS: usize> ShareMemory<TENSORS> {
+    /// Zeros for every share of so many samples, of tensors like these.
     pub(crate) fn reset(&mut self, samples: usize, tensors: [&[f32]; TENSORS]) {
-        let groups = samples.div_ceil(SAMPLES_PER_GROUP);
+        let shares = samples.div_ceil(samples_per_share(samples));
         for (memory, tensor) in self.0.iter_mut().zip(tensors) {
             memory.clear();
-            memory.resize(groups.saturating_sub(1) * tensor.len(), 0.0);
+            memory.resize(shares.saturating_sub(1) * tensor.len(), 0.0);
         }
     }
 
-    /// Where the gradients of every group go.
-    pub(crate) fn groups<'a>(&'a mut self, tensors: [&'a mut [f32]; TENSORS]) -> [GroupGradients<'a>; TENSORS] {
+    /// Where the gradients of every share go.
+    pub(crate) fn shares<'a>(&'a mut self, tensors: [&'a mut [f32]; TENSORS]) -> [ShareGradients<'a>; TENSORS] {
         let mut memory = self.0.iter_mut();
-        tensors.map(|first| GroupGradients {
+        tensors.map(|first| ShareGradients {
             len: first.len(),
             first: Some(first),
             rest: memory.next().map_or(&mut [], |rest| rest),
         })
     }
 
-    /// Adds all groups to the first, one after the other.
+    /// Adds all shares to the first, one after the other.
     pub(crate) fn add_to(&self, tensors: [&mut [f32]; TENSORS]) {
         for (sum, memory) in tensors.into_iter().zip(&self.0) {
-            for group in memory.chunks_exact(sum.len().max(1)) {
-                for (to, d) in sum.iter_mut().zip(group) {
+            for share in memory.chunks_exact(sum.len().max(1)) {
+                for (to, d) in sum.iter_mut().zip(share) {
                     *to += d;
                 }
             }

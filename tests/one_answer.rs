@@ -17,7 +17,8 @@
 mod support;
 
 use elman::{
-    Adam, Chunked, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Reduction, Rnn, RnnCell, Trace,
+    Adam, Chunked, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Reduction, Rnn, RnnCell,
+    Sequences, Trace,
 };
 use proptest::prelude::*;
 use rayon::ThreadPool;
@@ -282,13 +283,14 @@ mod backwards {
 }
 
 /// Rows so many that they are asked for before they are needed give what their groups of 16 samples give alone, and
-/// those are near. The gradients of the parameters are the sum of those of the groups, in their order.
+/// those are near. The gradients of the parameters are the sum of those of the groups, in their order (of up to 512 samples,
+/// above which several groups share a sum).
 #[test]
 fn many_rows_are_their_groups() -> Checked {
     let case = Case {
         seed: 7,
-        steps: 12,
-        batch: 700,
+        steps: 17,
+        batch: 512,
         weights: Weights::Initial,
         data: Values::Ordinary,
         gradient: Values::Ordinary,
@@ -554,6 +556,46 @@ fn chunks_are_the_whole() {
         }
         Ok(())
     });
+}
+
+/// A batch of so many samples that several groups of them share a gradient: whoever computes it, it is the sum over the
+/// samples, each of which gives a single product to every weight.
+#[test]
+fn a_large_batch() {
+    for batch in [512, 513, 1100] {
+        let mut generator = Generator::seed(batch as u64);
+        let model = (RnnCell::<3, 5>::new(&mut generator), Linear::<5, 2>::new(&mut generator));
+        let mut rows = vec![[0.0; 3]; batch];
+        generator.fill_uniform(rows.as_flattened_mut(), -1.0, 1.0);
+        let d_rows: Vec<[f32; 2]> = rows.iter().map(|row| [row[1], 1.0 - row[2]]).collect();
+        let backward = |level: Level, samples: std::ops::Range<usize>| {
+            let input = Sequences::batch_first(&rows[samples.clone()], 1, samples.len()).unwrap();
+            let d_output = Sequences::batch_first(&d_rows[samples.clone()], 1, samples.len()).unwrap();
+            let mut trace = Trace::at(level).with_d_input();
+            model.forward_into(input, &mut trace).unwrap();
+            let gradients = model.backward(input, &mut trace, d_output).unwrap();
+            (flat(&gradients), trace.d_input().unwrap().iter().flatten().copied().collect::<Vec<f32>>())
+        };
+        for level in Level::available() {
+            let whole = pool(1).install(|| backward(level, 0..batch));
+            for threads in [2, 3] {
+                assert!(pool(threads).install(|| backward(level, 0..batch)) == whole, "{batch} on {threads} threads");
+            }
+            let (mut sums, mut sizes) = (vec![0.0f64; whole.0.len()], vec![0.0f64; whole.0.len()]);
+            for sample in 0..batch {
+                let (gradients, d_input) = backward(level, sample..sample + 1);
+                assert_eq!(d_input, whole.1[3 * sample..][..3], "the gradient of the input of sample {sample}");
+                for ((sum, size), g) in sums.iter_mut().zip(&mut sizes).zip(gradients) {
+                    *sum += f64::from(g);
+                    *size += f64::from(g.abs());
+                }
+            }
+            for ((given, sum), size) in whole.0.iter().zip(sums).zip(sizes) {
+                let error = (f64::from(*given) - sum).abs();
+                assert!(error <= (batch + 2) as f64 * f64::from(f32::EPSILON / 2.0) * size, "{given} is not {sum}");
+            }
+        }
+    }
 }
 
 /// Truncated backpropagation: the states are those of the whole sequences, a chunk's gradients those of the chunk alone from

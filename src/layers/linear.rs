@@ -162,7 +162,7 @@ impl_parameters!(Linear<IN, OUT> { weight flattened, bias });
 #[cfg(feature = "alloc")]
 mod over_sequences {
     use super::*;
-    use crate::batch::{self, Divide, GroupGradients, GroupMemory, GroupOutputs, SAMPLES_PER_GROUP};
+    use crate::batch::{self, Divide, SAMPLES_PER_GROUP, ShareGradients, ShareMemory, ShareOutputs};
     use crate::kernels::pack::{Panels, Scratch};
     use crate::kernels::recurrence::{Projection, STEPS_PER_BLOCK, Strided, blocks_from_the_end};
     use crate::kernels::weight_gradient::Block;
@@ -179,7 +179,7 @@ mod over_sequences {
         packed_transpose: Panels,
         /// One for every group of samples.
         scratch: Vec<Scratch>,
-        group_gradients: GroupMemory<2>,
+        share_gradients: ShareMemory<2>,
     }
 
     impl<const IN: usize, const OUT: usize> Layer for Linear<IN, OUT> {
@@ -250,7 +250,7 @@ mod over_sequences {
         ) -> Result<(), Error> {
             self.check_backward(input, cache, d_output.shape(), &())?;
             if run.from_zero {
-                cache.group_gradients.reset(input.batch(), [self.weight.as_flattened(), &self.bias]);
+                cache.share_gradients.reset(input.batch(), [self.weight.as_flattened(), &self.bias]);
                 gradients.fill_zero();
             }
             if run.d_input {
@@ -266,15 +266,16 @@ mod over_sequences {
                 input: input.strided(),
                 d_output: d_output.strided(),
                 packed: &cache.packed_transpose,
-                outputs: GroupOutputs {
+                outputs: ShareOutputs {
+                    samples: batch::samples_per_share(input.batch()),
                     scratch: batch::scratch_of_groups(&mut cache.scratch, input.batch()),
                     d_input: run.d_input.then_some(cache.d_input.rows_mut().as_flattened_mut()),
-                    gradients: cache.group_gradients.groups([gradients.weight.as_flattened_mut(), &mut gradients.bias]),
+                    gradients: cache.share_gradients.shares([gradients.weight.as_flattened_mut(), &mut gradients.bias]),
                 },
             };
             batch::run_pieces(work, batch::operations(&[4, input.steps(), input.batch(), IN, OUT]));
             if run.complete {
-                cache.group_gradients.add_to([gradients.weight.as_flattened_mut(), &mut gradients.bias]);
+                cache.share_gradients.add_to([gradients.weight.as_flattened_mut(), &mut gradients.bias]);
             }
             Ok(())
         }
@@ -322,7 +323,7 @@ mod over_sequences {
         }
     }
 
-    /// A backward over groups of samples.
+    /// A backward over shares of the batch.
     struct Backward<'a> {
         level: Level,
         samples: usize,
@@ -331,16 +332,16 @@ mod over_sequences {
         d_output: Strided<'a>,
         packed: &'a Panels,
         /// The gradients are those of the weights and of the bias.
-        outputs: GroupOutputs<'a, 2>,
+        outputs: ShareOutputs<'a, 2>,
     }
 
     impl Divide for Backward<'_> {
         fn pieces(&self) -> usize {
-            self.samples.div_ceil(SAMPLES_PER_GROUP)
+            self.samples.div_ceil(self.outputs.samples)
         }
 
         fn split(self, pieces: usize) -> (Self, Self) {
-            let samples = pieces * SAMPLES_PER_GROUP;
+            let samples = pieces * self.outputs.samples;
             let (outputs, outputs_rest) = self.outputs.split(pieces, samples * self.steps * self.input.width);
             (
                 Self { samples, outputs, ..self },
@@ -355,27 +356,31 @@ mod over_sequences {
         }
 
         fn run(self) {
-            let Self { level, samples, steps, input, d_output, packed, outputs } = self;
-            let GroupOutputs { scratch, d_input, gradients } = outputs;
-            if samples == 0 {
-                return;
-            }
-            let [d_weight, d_bias] = gradients.map(GroupGradients::only);
-            let parameter_gradients =
-                ParameterGradients { input, d_output, samples, steps, scratch: &mut scratch[0], d_weight, d_bias };
-            parameter_gradients.at(level);
-            if let Some(out) = d_input {
-                let projection = Projection {
-                    panels: packed,
-                    input: d_output,
-                    bias: None,
-                    out,
-                    out_steps: steps,
-                    samples,
-                    steps: 0..steps,
-                    far: input.is_far(),
-                };
-                projection.at(level);
+            let Self { level, samples, steps, mut input, mut d_output, packed, outputs } = self;
+            let ShareOutputs { scratch, mut d_input, gradients, .. } = outputs;
+            let [d_weight, d_bias] = gradients.map(ShareGradients::only);
+            let mut left = samples;
+            while left > 0 {
+                let samples = left.min(SAMPLES_PER_GROUP);
+                let scratch = &mut scratch[0];
+                ParameterGradients { input, d_output, samples, steps, scratch, d_weight, d_bias }.at(level);
+                let (d_input_of_group, d_input_rest) =
+                    d_input.map(|rows| rows.split_at_mut(samples * steps * input.width)).unzip();
+                if let Some(out) = d_input_of_group {
+                    let projection = Projection {
+                        panels: packed,
+                        input: d_output,
+                        bias: None,
+                        out,
+                        out_steps: steps,
+                        samples,
+                        steps: 0..steps,
+                        far: input.is_far(),
+                    };
+                    projection.at(level);
+                }
+                (input, d_output) = (input.starting_at_sample(samples), d_output.starting_at_sample(samples));
+                (d_input, left) = (d_input_rest, left - samples);
             }
         }
     }

@@ -4,7 +4,7 @@ use super::rnn_cell::over_sequences::{RnnCellCache, check_rows, check_state};
 use super::{RnnCell, RnnWeights};
 use crate::model::{Layer, Run};
 use crate::parameters::Parameters;
-use crate::sequences::Sequences;
+use crate::sequences::{Sequences, SequencesBuf};
 use crate::{Error, Generator};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -119,6 +119,9 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Parameters for Rnn<
 pub struct RnnCache<const IN: usize, const HID: usize> {
     first: RnnCellCache<IN, HID>,
     rest: Vec<RnnCellCache<HID, HID>>,
+    /// The gradient of the input of each layer above the first: of even ones, and of odd ones, as the one above is no longer
+    /// needed when the one below is written.
+    d_between: [SequencesBuf<[f32; HID]>; 2],
     last: Vec<[f32; HID]>,
     d_initial: Vec<[f32; HID]>,
 }
@@ -194,19 +197,23 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Layer for Rnn<IN, H
         cache.d_initial.resize(LAYERS * samples, [0.0; HID]);
         // From the top down; every layer but the first owes its input a gradient.
         let mut rest = cache.rest.as_mut_slice();
-        let mut d_above = d_output;
         for (i, (cell, d_cell)) in self.rest.iter().zip(&mut gradients.rest).enumerate().rev() {
-            let Some((cell_cache, lower)) = rest.split_last_mut() else { return Err(Error::NoSteps) };
+            let Some((cell_cache, lower)) = rest.split_last_mut() else { return Err(Error::NoForward) };
             let below = lower.last().map_or(cache.first.output(), |cache| cache.output());
             let run_inner = Run { d_input: true, ..run };
             let d_final = rows_of_layer(d_final, i + 1, samples);
-            cell.backward_rows(run_inner, below, cell_cache, d_above, d_final, d_cell)?;
+            let [even, odd] = &mut cache.d_between;
+            let (d_below, d_above) = if i % 2 == 0 { (even, &*odd) } else { (odd, &*even) };
+            let d_above = if i + 2 == LAYERS { d_output } else { d_above.view() };
+            cell.backward_rows(run_inner, below, cell_cache, (d_above, d_below), d_final, d_cell)?;
             cache.d_initial[(i + 1) * samples..][..samples].copy_from_slice(cell_cache.d_initial());
-            d_above = cell_cache.d_input();
             rest = lower;
         }
         let d_final = rows_of_layer(d_final, 0, samples);
-        self.first.backward_rows(run, input, &mut cache.first, d_above, d_final, &mut gradients.first)?;
+        let d_above = if LAYERS == 1 { d_output } else { cache.d_between[0].view() };
+        cache.first.with_d_input(|first, d_input| {
+            self.first.backward_rows(run, input, first, (d_above, d_input), d_final, &mut gradients.first)
+        })?;
         cache.d_initial[..samples].copy_from_slice(cache.first.d_initial());
         Ok(())
     }

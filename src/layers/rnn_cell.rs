@@ -293,7 +293,7 @@ impl_parameters!(RnnCell<IN, HID> { weight_ih flattened, weight_hh flattened, bi
 #[cfg(feature = "alloc")]
 pub(super) mod over_sequences {
     use super::*;
-    use crate::batch::{self, GroupMemory, GroupOutputs};
+    use crate::batch::{self, ShareMemory, ShareOutputs};
     use crate::kernels::BYTES_IN_L1;
     use crate::kernels::pack::Scratch;
     use crate::kernels::recurrence::{
@@ -301,7 +301,7 @@ pub(super) mod over_sequences {
         Steps, Strided,
     };
     use crate::kernels::samples_in_lanes;
-    use crate::layers::rnn_threads::{BackwardGroups, ForwardSamples};
+    use crate::layers::rnn_threads::{BackwardShares, ForwardSamples};
     use crate::model::{Layer, Run, check_output_shape};
     use crate::sequences::{Sequences, SequencesBuf};
     use alloc::vec::Vec;
@@ -317,7 +317,7 @@ pub(super) mod over_sequences {
         packed_transpose: PackedTranspose,
         /// One for every group of samples.
         scratch: Vec<Scratch>,
-        group_gradients: GroupMemory<3>,
+        share_gradients: ShareMemory<3>,
         d_input: SequencesBuf<[f32; IN]>,
         d_initial: Vec<[f32; HID]>,
     }
@@ -328,6 +328,16 @@ pub(super) mod over_sequences {
         }
         pub(in crate::layers) fn d_input(&self) -> Sequences<'_, [f32; IN]> {
             self.d_input.view()
+        }
+        /// Does something with the memory of the gradient of the input beside all else.
+        pub(in crate::layers) fn with_d_input<R>(
+            &mut self,
+            work: impl FnOnce(&mut Self, &mut SequencesBuf<[f32; IN]>) -> R,
+        ) -> R {
+            let mut d_input = core::mem::take(&mut self.d_input);
+            let result = work(self, &mut d_input);
+            self.d_input = d_input;
+            result
         }
         /// The state after the last step, one row a sample.
         pub(in crate::layers) fn last(&self) -> &Vec<[f32; HID]> {
@@ -464,13 +474,14 @@ pub(super) mod over_sequences {
             }
         }
 
-        /// Backward; `d_final` has one row a sample, or none at all for zeros.
+        /// Backward; `d_final` has one row a sample, or none at all for zeros. `d_output` is what it is given, beside it
+        /// where the gradient of the input goes.
         pub(in crate::layers) fn backward_rows(
             &self,
             run: Run,
             input: Sequences<'_, [f32; IN]>,
             cache: &mut RnnCellCache<IN, HID>,
-            d_output: Sequences<'_, [f32; HID]>,
+            (d_output, d_input): (Sequences<'_, [f32; HID]>, &mut SequencesBuf<[f32; IN]>),
             d_final: &[[f32; HID]],
             gradients: &mut Self,
         ) -> Result<(), Error> {
@@ -478,17 +489,17 @@ pub(super) mod over_sequences {
             let (steps, samples) = input.shape();
             if run.from_zero {
                 let Self { weight_ih, weight_hh, bias_ih, .. } = self;
-                cache.group_gradients.reset(samples, [weight_ih.as_flattened(), weight_hh.as_flattened(), bias_ih]);
+                cache.share_gradients.reset(samples, [weight_ih.as_flattened(), weight_hh.as_flattened(), bias_ih]);
                 gradients.fill_zero();
             }
             cache.d_initial.resize(samples, [0.0; HID]);
-            cache.d_input.reshape((steps, if run.d_input { samples } else { 0 }));
+            d_input.reshape((steps, if run.d_input { samples } else { 0 }));
             let lanes = run.level.lanes();
             cache.packed_transpose.recurrent.pack_transposed(lanes, self.weight_hh.as_flattened(), HID);
             if run.d_input {
                 cache.packed_transpose.input.pack_transposed(lanes, self.weight_ih.as_flattened(), HID);
             }
-            let work = BackwardGroups {
+            let work = BackwardShares {
                 level: run.level,
                 inputs: BackwardInputs {
                     hidden: HID,
@@ -503,16 +514,17 @@ pub(super) mod over_sequences {
                     weight_ih: self.weight_ih.as_flattened(),
                     weight_hh: self.weight_hh.as_flattened(),
                 },
-                outputs: GroupOutputs {
+                outputs: ShareOutputs {
+                    samples: batch::samples_per_share(samples),
                     scratch: batch::scratch_of_groups(&mut cache.scratch, samples),
-                    d_input: run.d_input.then_some(cache.d_input.rows_mut().as_flattened_mut()),
-                    gradients: cache.group_gradients.groups(gradients.tensors_mut()),
+                    d_input: run.d_input.then_some(d_input.rows_mut().as_flattened_mut()),
+                    gradients: cache.share_gradients.shares(gradients.tensors_mut()),
                 },
                 d_initial: cache.d_initial.as_flattened_mut(),
             };
             batch::run_pieces(work, batch::operations(&[4, steps, samples, HID, IN + HID]));
             if run.complete {
-                cache.group_gradients.add_to(gradients.tensors_mut());
+                cache.share_gradients.add_to(gradients.tensors_mut());
                 // Both biases enter every sum alike.
                 gradients.bias_hh = gradients.bias_ih;
             }
@@ -568,7 +580,9 @@ pub(super) mod over_sequences {
             d_final: &Self::State,
             gradients: &mut Self,
         ) -> Result<(), Error> {
-            self.backward_rows(run, input, cache, d_output, d_final, gradients)
+            cache.with_d_input(|cache, d_input| {
+                self.backward_rows(run, input, cache, (d_output, d_input), d_final, gradients)
+            })
         }
 
         fn d_input(cache: &Self::Cache) -> Sequences<'_, [f32; IN]> {

@@ -3,7 +3,7 @@
 //! Sizes are values here, not types: this code does not grow with every size of a cell.
 
 use crate::Level;
-use crate::batch::{Divide, GroupGradients, GroupOutputs, SAMPLES_PER_GROUP};
+use crate::batch::{Divide, SAMPLES_PER_GROUP, ShareGradients, ShareOutputs};
 use crate::kernels::recurrence::{Backward, BackwardInputs, Forward};
 
 /// A forward over samples.
@@ -39,24 +39,24 @@ impl Divide for ForwardSamples<'_> {
     }
 }
 
-/// A backward over groups of samples.
-pub(super) struct BackwardGroups<'a> {
+/// A backward over shares of the batch.
+pub(super) struct BackwardShares<'a> {
     pub(super) level: Level,
     pub(super) inputs: BackwardInputs<'a>,
     /// The gradients are those of the weights of the input, of the recurrence, and of the bias.
-    pub(super) outputs: GroupOutputs<'a, 3>,
+    pub(super) outputs: ShareOutputs<'a, 3>,
     /// `[samples][hidden]`
     pub(super) d_initial: &'a mut [f32],
 }
 
-impl Divide for BackwardGroups<'_> {
+impl Divide for BackwardShares<'_> {
     fn pieces(&self) -> usize {
-        self.inputs.samples.div_ceil(SAMPLES_PER_GROUP)
+        self.inputs.samples.div_ceil(self.outputs.samples)
     }
 
     fn split(self, pieces: usize) -> (Self, Self) {
         let Self { level, inputs, outputs, d_initial } = self;
-        let samples = pieces * SAMPLES_PER_GROUP;
+        let samples = pieces * outputs.samples;
         let (outputs, outputs_rest) = outputs.split(pieces, samples * inputs.steps * inputs.input.width);
         let (d_initial, d_initial_rest) = d_initial.split_at_mut(samples * inputs.hidden);
         let (inputs, inputs_rest) = inputs.split_at(samples);
@@ -67,12 +67,26 @@ impl Divide for BackwardGroups<'_> {
     }
 
     fn run(self) {
-        let Self { level, inputs, outputs: GroupOutputs { scratch, d_input, gradients }, d_initial } = self;
-        if inputs.samples == 0 {
-            return;
+        let Self { level, mut inputs, outputs, mut d_initial } = self;
+        let ShareOutputs { scratch, mut d_input, gradients, .. } = outputs;
+        let [d_weight_ih, d_weight_hh, d_bias] = gradients.map(ShareGradients::only);
+        while inputs.samples > 0 {
+            let group;
+            (group, inputs) = inputs.split_at(inputs.samples.min(SAMPLES_PER_GROUP));
+            let (d_input_of_group, d_input_rest) =
+                d_input.map(|rows| rows.split_at_mut(group.samples * group.steps * group.input.width)).unzip();
+            let (d_initial_of_group, d_initial_rest) = d_initial.split_at_mut(group.samples * group.hidden);
+            (d_input, d_initial) = (d_input_rest, d_initial_rest);
+            let backward = Backward {
+                inputs: group,
+                scratch: &mut scratch[0],
+                d_input: d_input_of_group,
+                d_initial: d_initial_of_group,
+                d_weight_ih,
+                d_weight_hh,
+                d_bias,
+            };
+            backward.at(level);
         }
-        let [d_weight_ih, d_weight_hh, d_bias] = gradients.map(GroupGradients::only);
-        let scratch = &mut scratch[0];
-        Backward { inputs, scratch, d_input, d_initial, d_weight_ih, d_weight_hh, d_bias }.at(level);
     }
 }
