@@ -10,8 +10,8 @@ use crate::simd::{avx2::Avx2, avx512::Avx512};
 
 /// An instruction set that this CPU has.
 ///
-/// A `Level` can be had only by finding the instruction set ([`Level::detect`], [`Level::available`],
-/// [`Level::named`]), so it is the proof that its kernels may run.
+/// A `Level` can be had only by finding the instruction set (or it is [`Level::PORTABLE`]), so it is the proof that its kernels
+/// may run.
 ///
 /// | level | lanes | fused multiply-add | where |
 /// |---|---|---|---|
@@ -19,7 +19,8 @@ use crate::simd::{avx2::Avx2, avx512::Avx512};
 /// | `avx2` | 8 | yes | x86-64 with AVX2 and FMA |
 /// | `avx512` | 16 | yes | x86-64 with AVX-512 F, VL, DQ, BW |
 ///
-/// Levels with fused multiply-add compute the same bits. Everything in this crate uses [`Level::detect`] unless it is
+/// Levels with fused multiply-add compute the same bits, but for those of a NaN: where one level gives a NaN, all do, but its
+/// sign and payload are unspecified. Everything in this crate uses [`Level::detect`] unless it is
 /// given another.
 ///
 /// ```

@@ -90,6 +90,7 @@ impl CrossEntropy {
     ///
     /// [`Error::TargetOutOfRange`] if the target is not a class, [`Error::NoTargets`] for the mean of no rows.
     pub fn row<const C: usize>(&self, logits: &[f32; C], target: usize) -> Result<(f32, [f32; C]), Error> {
+        const { assert!(C > 0, "logits of no classes") };
         if target >= C {
             return Err(Error::TargetOutOfRange { target, classes: C, index: 0 });
         }
@@ -128,6 +129,7 @@ impl CrossEntropy {
         targets: impl Into<Sequences<'b, usize>>,
         d_logits: &mut SequencesBuf<[f32; C]>,
     ) -> Result<f32, Error> {
+        const { assert!(C > 0, "logits of no classes") };
         let (logits, targets) = (logits.into(), targets.into());
         targets.check_shape("the targets", logits.shape())?;
         if let Some((index, target)) = targets.first_in_memory(|target| *target >= C) {

@@ -21,7 +21,7 @@ pub struct Run {
     pub complete: bool,
 }
 
-/// A layer, or a tuple of layers each of which takes what the one before gives.
+/// A layer, or a tuple of up to six layers (which may be tuples) each of which takes what the one before gives.
 ///
 /// A forward pass leaves in a [`Trace`] what the backward pass needs; both are plain calls:
 ///
@@ -44,8 +44,9 @@ pub struct Run {
 /// # Ok::<(), elman::Error>(())
 /// ```
 ///
-/// The trace and the gradients can be made once and used again ([`Layer::forward_into`], [`Layer::backward_into`]):
-/// then nothing is allocated from the second time on.
+/// The trace and the gradients can be made once and used again ([`Layer::forward_into`], [`Layer::backward_into`]): with the
+/// same shapes nothing is allocated from the second time on, apart from what rayon's queue takes where a thread that is not
+/// of its pool calls (a block every 63 times; inside `ThreadPool::install` nothing).
 pub trait Layer: Parameters + Sized + Send + Sync {
     /// What the layer takes at one step: a token (`usize`) or a vector (`[f32; N]`).
     type Input: Sync;

@@ -32,6 +32,35 @@ pub trait Parameters {
         });
     }
 
+    /// Scales gradients so that their Euclidean norm, that of all numbers together, is at most `max_norm`, and gives the
+    /// norm before: PyTorch's `clip_grad_norm_` (Pascanu et al. 2013, "On the difficulty of training recurrent neural
+    /// networks"), `g *= min(1, max_norm / (norm + 1e-6))`. If one number is NaN, all are then; if one is infinite, those
+    /// become NaN and the others zero.
+    ///
+    /// ```
+    /// use elman::{Linear, Parameters};
+    /// let mut gradients = Linear::<1, 2> { weight: [[3.0, 0.0]], bias: [0.0, 4.0] };
+    /// assert_eq!(gradients.clip_norm(1.0), 5.0);
+    /// assert!((gradients.bias[1] - 0.8).abs() < 1e-6);
+    /// ```
+    fn clip_norm(&mut self, max_norm: f32) -> f32 {
+        // Several sums, so that one does not wait for the other.
+        let mut sums = [0.0f64; 8];
+        self.visit(&mut |tensor| {
+            for numbers in tensor.chunks(sums.len()) {
+                for (sum, x) in sums.iter_mut().zip(numbers) {
+                    *sum += f64::from(*x) * f64::from(*x);
+                }
+            }
+        });
+        let norm = libm::sqrt(sums.iter().sum());
+        let factor = f64::from(max_norm) / (norm + 1e-6);
+        // Not `min`, which would lose a NaN.
+        let factor = if factor > 1.0 { 1.0 } else { factor as f32 };
+        self.visit_mut(&mut |tensor| tensor.iter_mut().for_each(|x| *x *= factor));
+        norm as f32
+    }
+
     /// A value of the same shape with every parameter zero: a place for gradients.
     #[must_use]
     fn zeros_like(&self) -> Self

@@ -2,7 +2,8 @@
 //!
 //! This module is the judge, not a competitor. Every fast path is property-tested, fuzzed and benchmarked against it,
 //! so it shares no code with them: sizes are dynamic, matrices are flat row-major slices in PyTorch's `[out][in]`
-//! layout, and nothing is fused, blocked or reordered.
+//! layout, and nothing is fused, blocked or reordered. It also has options of PyTorch that the crate has not (`padding_idx`,
+//! class weights, `ignore_index`, label smoothing, weight decay, AMSGrad), each checked against PyTorch.
 //!
 //! * Each backward function stands directly beneath its forward one. `d_name` is the derivative of the loss by `name`.
 //! * What can be shared (parameters: over time, over a batch) is *accumulated* into with `+=`; what cannot be shared

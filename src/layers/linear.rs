@@ -30,10 +30,13 @@ pub struct Linear<const IN: usize, const OUT: usize> {
 }
 
 impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
+    /// The fields are public, so every way to compute with a layer asks for this, not only the ways to make one.
+    const CHECK: () = assert!(IN > 0 && OUT > 0, "a Linear needs at least one input and one output");
+
     /// All parameters zero: where gradients start.
     #[must_use]
     pub const fn zeros() -> Self {
-        const { assert!(IN > 0 && OUT > 0, "a Linear needs at least one input and one output") };
+        const { Self::CHECK };
         Self { weight: [[0.0; OUT]; IN], bias: [0.0; OUT] }
     }
 
@@ -58,7 +61,7 @@ impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn zeros_boxed() -> alloc::boxed::Box<Self> {
-        const { assert!(IN > 0 && OUT > 0, "a Linear needs at least one input and one output") };
+        const { Self::CHECK };
         bytemuck::zeroed_box()
     }
 
@@ -86,6 +89,7 @@ impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
     ///
     /// [`Error::Length`] naming the tensor whose length does not fit; nothing has changed then.
     pub fn load_torch(&mut self, weight: &[f32], bias: &[f32]) -> Result<(), Error> {
+        const { Self::CHECK };
         Error::check_length("weight", OUT * IN, weight.len())?;
         Error::check_length("bias", OUT, bias.len())?;
         copy_transposed(weight, IN, self.weight.as_flattened_mut());
@@ -107,6 +111,7 @@ impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
     /// [`Linear::apply`] at a given level.
     #[must_use]
     pub fn apply_at(&self, level: Level, x: &[f32; IN]) -> [f32; OUT] {
+        const { Self::CHECK };
         level.run_narrow(OUT, Apply { linear: self, x })
     }
 
@@ -200,6 +205,7 @@ mod over_sequences {
             (): &(),
             cache: &mut Self::Cache,
         ) -> Result<(), Error> {
+            const { Self::CHECK };
             input.check_steps()?;
             cache.output.reshape(input.shape());
             cache.packed.pack(run.level.lanes(), self.weight.as_flattened(), OUT);

@@ -59,10 +59,13 @@ pub struct RnnWeights<'a> {
 }
 
 impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
+    /// The fields are public, so every way to compute with a cell asks for this, not only the ways to make one.
+    const CHECK: () = assert!(IN > 0 && HID > 0, "an RnnCell needs at least one input and one neuron");
+
     /// All parameters zero: where gradients start.
     #[must_use]
     pub const fn zeros() -> Self {
-        const { assert!(IN > 0 && HID > 0, "an RnnCell needs at least one input and one neuron") };
+        const { Self::CHECK };
         Self { weight_ih: [[0.0; HID]; IN], weight_hh: [[0.0; HID]; HID], bias_ih: [0.0; HID], bias_hh: [0.0; HID] }
     }
 
@@ -88,7 +91,7 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn zeros_boxed() -> alloc::boxed::Box<Self> {
-        const { assert!(IN > 0 && HID > 0, "an RnnCell needs at least one input and one neuron") };
+        const { Self::CHECK };
         bytemuck::zeroed_box()
     }
 
@@ -118,6 +121,7 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
     ///
     /// [`Error::Length`] naming the tensor whose length does not fit; nothing has changed then.
     pub fn load_torch(&mut self, weights: &RnnWeights<'_>) -> Result<(), Error> {
+        const { Self::CHECK };
         Error::check_length("weight_ih", HID * IN, weights.weight_ih.len())?;
         Error::check_length("weight_hh", HID * HID, weights.weight_hh.len())?;
         Error::check_length("bias_ih", HID, weights.bias_ih.len())?;
@@ -187,7 +191,8 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
     ///
     /// `dz = d_h_next * (1 - h_next^2)`, `dx = W_ih^T dz`, `dh = W_hh^T dz`, `dW += dz (x, h)^T`, `db += dz`.
     ///
-    /// This is the form for training without a heap, one sample at a time; over sequences and batches
+    /// This is the form for training without a heap, one sample at a time; it takes 64 bytes of stack for each neuron. Over
+    /// sequences and batches
     /// `Layer` does the same much faster.
     #[must_use]
     pub fn step_backward(
@@ -235,6 +240,7 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
 impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
     #[inline(always)]
     fn weights(&self) -> Weights<'_, IN, HID> {
+        const { Self::CHECK };
         let Self { weight_ih, weight_hh, bias_ih, bias_hh } = self;
         Weights { weight_ih, weight_hh, bias_ih, bias_hh }
     }
@@ -408,6 +414,7 @@ pub(super) mod over_sequences {
             initial: &[[f32; HID]],
             cache: &mut RnnCellCache<IN, HID>,
         ) -> Result<(), Error> {
+            const { Self::CHECK };
             input.check_steps()?;
             let (steps, samples) = input.shape();
             check_state(1, samples, initial)?;

@@ -31,18 +31,18 @@ impl Avx2 {
         fn trampoline<K: Kernel>(token: Avx2, kernel: K) -> K::Output {
             kernel.run(token)
         }
-        // SAFETY: `self` exists, so `detect` found every feature that the trampoline enables.
+        // SAFETY: `self` exists, so every feature that the trampoline enables was found.
         unsafe { trampoline(self, kernel) }
     }
-}
 
-/// The mask of the first `count` lanes, all of them from 8 on: a window of eight on eight ones and eight zeros.
-#[inline(always)]
-fn first_lanes(count: usize) -> __m256i {
-    const ONES_THEN_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-    let window = &ONES_THEN_ZEROS[8 - count.min(8)..][..8];
-    // SAFETY: the slice above has 8 readable elements; called by methods of the token alone, so AVX is there.
-    unsafe { _mm256_loadu_si256(window.as_ptr().cast()) }
+    /// The mask of the first `count` lanes, all of them from 8 on: a window of eight on eight ones and eight zeros.
+    #[inline(always)]
+    fn first_lanes(self, count: usize) -> __m256i {
+        const ONES_THEN_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+        let window = &ONES_THEN_ZEROS[8 - count.min(8)..][..8];
+        // SAFETY: the slice above has 8 readable elements; the token proves the feature.
+        unsafe { _mm256_loadu_si256(window.as_ptr().cast()) }
+    }
 }
 
 impl Simd for Avx2 {
@@ -60,7 +60,7 @@ impl Simd for Avx2 {
         fn trampoline<K: Kernel>(token: Avx2, kernel: K) -> K::Output {
             kernel.run(token)
         }
-        // SAFETY: `self` exists, so `detect` found every feature that the trampoline enables.
+        // SAFETY: `self` exists, so every feature that the trampoline enables was found.
         unsafe { trampoline(self, kernel) }
     }
     #[inline(always)]
@@ -86,28 +86,28 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn load(self, from: &[f32]) -> __m256 {
         assert!(from.len() >= Self::LANES);
-        // SAFETY: the slice has 8 readable elements, as asserted; the load needs no alignment.
+        // SAFETY: the slice has 8 readable elements, as asserted; the load needs no alignment; the token proves the feature.
         unsafe { _mm256_loadu_ps(from.as_ptr()) }
     }
     #[inline(always)]
     fn load_partial(self, from: &[f32]) -> __m256 {
         if from.len() == 4 {
-            // SAFETY: the slice has 4 readable elements; the load needs no alignment.
+            // SAFETY: the slice has 4 readable elements; the load needs no alignment; the token proves the feature.
             return unsafe { _mm256_zextps128_ps256(_mm_loadu_ps(from.as_ptr())) };
         }
-        // SAFETY: the mask selects lanes below `from.len()` only; masked-off lanes are not read.
-        unsafe { _mm256_maskload_ps(from.as_ptr(), first_lanes(from.len())) }
+        // SAFETY: the mask selects lanes below `from.len()` only; masked-off lanes are not read; the token proves the feature.
+        unsafe { _mm256_maskload_ps(from.as_ptr(), self.first_lanes(from.len())) }
     }
     #[inline(always)]
     fn store(self, v: __m256, to: &mut [f32]) {
         assert!(to.len() >= Self::LANES);
-        // SAFETY: the slice has 8 writable elements, as asserted; the store needs no alignment.
+        // SAFETY: the slice has 8 writable elements, as asserted; the store needs no alignment; the token proves the feature.
         unsafe { _mm256_storeu_ps(to.as_mut_ptr(), v) }
     }
     #[inline(always)]
     fn store_partial(self, v: __m256, to: &mut [f32]) {
-        // SAFETY: the mask selects lanes below `to.len()` only; masked-off lanes are not written.
-        unsafe { _mm256_maskstore_ps(to.as_mut_ptr(), first_lanes(to.len()), v) }
+        // SAFETY: the mask selects lanes below `to.len()` only; masked-off lanes are not written; the token proves the feature.
+        unsafe { _mm256_maskstore_ps(to.as_mut_ptr(), self.first_lanes(to.len()), v) }
     }
 
     #[inline(always)]
@@ -173,12 +173,12 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn load_four(self, from: &[f32]) -> __m256 {
         assert!(from.len() >= 4);
-        // SAFETY: the slice has 4 readable elements, as asserted; the load needs no alignment.
+        // SAFETY: the slice has 4 readable elements, as asserted; the load needs no alignment; the token proves the feature.
         unsafe { _mm256_set_m128(_mm_loadu_ps(from.as_ptr()), _mm_loadu_ps(from.as_ptr())) }
     }
     #[inline(always)]
     fn one_of_four(self, a: __m256, i: i32) -> __m256 {
-        // SAFETY: registers alone; the permutation reads the low two bits of each index.
+        // SAFETY: registers alone; the permutation reads the low two bits of each index; the token proves the feature.
         unsafe { _mm256_permutevar_ps(a, _mm256_set1_epi32(i)) }
     }
 
@@ -229,7 +229,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn lookup(self, table: &[f32; 16], index: __m256i) -> __m256 {
-        // SAFETY: the permutation reads the low three bits of each index, so no lane can leave the 8 loaded values.
+        // SAFETY: the permutation reads the low three bits of each index, so no lane can leave the 8 loaded values; the token proves the feature.
         unsafe { _mm256_permutevar8x32_ps(self.load(table), index) }
     }
 }

@@ -37,7 +37,7 @@ impl Avx512 {
         fn trampoline<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
             kernel.run(token)
         }
-        // SAFETY: `self` exists, so `detect` found every feature that the trampoline enables.
+        // SAFETY: `self` exists, so every feature that the trampoline enables was found.
         unsafe { trampoline(self, kernel) }
     }
 }
@@ -63,7 +63,7 @@ impl Simd for Avx512 {
         fn trampoline<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
             kernel.run(token)
         }
-        // SAFETY: `self` exists, so `detect` found every feature that the trampoline enables.
+        // SAFETY: `self` exists, so every feature that the trampoline enables was found.
         unsafe { trampoline(self, kernel) }
     }
     #[inline(always)]
@@ -89,23 +89,23 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn load(self, from: &[f32]) -> __m512 {
         assert!(from.len() >= Self::LANES);
-        // SAFETY: the slice has 16 readable elements, as asserted; the load needs no alignment.
+        // SAFETY: the slice has 16 readable elements, as asserted; the load needs no alignment; the token proves the feature.
         unsafe { _mm512_loadu_ps(from.as_ptr()) }
     }
     #[inline(always)]
     fn load_partial(self, from: &[f32]) -> __m512 {
-        // SAFETY: the mask selects lanes below `from.len()` only; masked-off lanes are not read.
+        // SAFETY: the mask selects lanes below `from.len()` only; masked-off lanes are not read; the token proves the feature.
         unsafe { _mm512_maskz_loadu_ps(first_lanes(from.len()), from.as_ptr()) }
     }
     #[inline(always)]
     fn store(self, v: __m512, to: &mut [f32]) {
         assert!(to.len() >= Self::LANES);
-        // SAFETY: the slice has 16 writable elements, as asserted; the store needs no alignment.
+        // SAFETY: the slice has 16 writable elements, as asserted; the store needs no alignment; the token proves the feature.
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), v) }
     }
     #[inline(always)]
     fn store_partial(self, v: __m512, to: &mut [f32]) {
-        // SAFETY: the mask selects lanes below `to.len()` only; masked-off lanes are not written.
+        // SAFETY: the mask selects lanes below `to.len()` only; masked-off lanes are not written; the token proves the feature.
         unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), first_lanes(to.len()), v) }
     }
 
@@ -179,12 +179,12 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn load_four(self, from: &[f32]) -> __m512 {
         assert!(from.len() >= 4);
-        // SAFETY: the slice has 4 readable elements, as asserted; the load needs no alignment.
+        // SAFETY: the slice has 4 readable elements, as asserted; the load needs no alignment; the token proves the feature.
         unsafe { _mm512_broadcast_f32x4(_mm_loadu_ps(from.as_ptr())) }
     }
     #[inline(always)]
     fn one_of_four(self, a: __m512, i: i32) -> __m512 {
-        // SAFETY: registers alone; the permutation reads the low two bits of each index.
+        // SAFETY: registers alone; the permutation reads the low two bits of each index; the token proves the feature.
         unsafe { _mm512_permutevar_ps(a, _mm512_set1_epi32(i)) }
     }
 
@@ -235,7 +235,7 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn lookup(self, table: &[f32; 16], index: __m512i) -> __m512 {
-        // SAFETY: the permutation reads the low four bits of each index, so no lane can leave the 16 loaded values.
+        // SAFETY: the permutation reads the low four bits of each index, so no lane can leave the 16 loaded values; the token proves the feature.
         unsafe { _mm512_permutexvar_ps(index, self.load(table)) }
     }
 }

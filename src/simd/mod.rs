@@ -1,8 +1,8 @@
 //! The lanes every kernel is written over: one trait, one implementation per instruction set.
 //!
-//! A value of a [`Simd`] type is a *token*: it exists only where its instruction set exists (its field is private and
-//! its only constructor detects the instruction set), so holding one is the proof that its operations may be executed.
-//! That is why the operations are safe functions.
+//! A value of a [`Simd`] type is a *token*: it exists only where its instruction set exists (its field is private, and it is
+//! made by detection or, AVX2's, from the token of AVX-512, which detects both), so holding one is the proof that its
+//! operations may be executed. That is why the operations are safe functions. `Portable` needs no proof.
 //!
 //! All operations are elementwise IEEE 754 single precision, rounded to nearest even; [`Simd::mul_add`] is fused where
 //! [`Simd::FUSED`] says so. Nothing here depends on the number of lanes except [`Simd::LANES`] itself, and a kernel

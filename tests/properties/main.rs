@@ -6,6 +6,7 @@
 mod adam;
 mod bounds;
 mod cell;
+mod clip;
 mod cross_entropy;
 mod differences;
 mod embedding;

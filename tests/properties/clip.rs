@@ -1,0 +1,44 @@
+//! The norm of gradients, and gradients scaled to one.
+
+use crate::bounds::U;
+use crate::support::*;
+use elman::{Linear, Parameters, RnnCell, reference};
+use proptest::prelude::*;
+
+/// Against the reference. The norm is taken in `f64` and rounded once, the factor is, and so is each product.
+#[test]
+fn clipped_gradients() {
+    property(128, (any::<u64>(), values(), prop_oneof![Just(1e-3f32), Just(1.0), Just(1e9)]), |(seed, data, most)| {
+        let mut numbers = Numbers(seed);
+        let mut gradients = (RnnCell::<3, 7>::zeros(), Linear::<7, 2>::zeros());
+        gradients.visit_mut(&mut |tensor| {
+            let drawn = data.rows::<1>(&mut numbers, tensor.len());
+            tensor.copy_from_slice(drawn.as_flattened());
+        });
+        let before: Vec<f64> = flat(&gradients).into_iter().map(f64::from).collect();
+        let mut expected = before.clone();
+        let norm = reference::clip_grad_norm(&mut [&mut expected], f64::from(most));
+        let given = gradients.clip_norm(most);
+        let few_roundings = 4.0 * U;
+        prop_assert!((f64::from(given) - norm).abs() <= few_roundings * norm, "{} is not {}", given, norm);
+        for (given, expected) in flat(&gradients).into_iter().zip(expected) {
+            // What underflows is off by half of the smallest denormal.
+            let error = (f64::from(given) - expected).abs();
+            prop_assert!(error <= few_roundings * expected.abs() + 1e-45, "{} is not {}", given, expected);
+        }
+        Ok(())
+    });
+}
+
+/// What is not a number is not hidden.
+#[test]
+fn numbers_that_are_none() {
+    let of = |x: f32| Linear::<1, 2> { weight: [[3.0, x]], bias: [0.0, 4.0] };
+    let mut gradients = of(f32::NAN);
+    assert!(gradients.clip_norm(1.0).is_nan());
+    assert!(flat(&gradients).iter().all(|x| x.is_nan()));
+    let mut gradients = of(f32::INFINITY);
+    assert_eq!(gradients.clip_norm(1.0), f32::INFINITY);
+    assert!(gradients.weight[0][1].is_nan());
+    assert_eq!((gradients.weight[0][0], gradients.bias), (0.0, [0.0, 0.0]));
+}
