@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::naive::{self, Naive, flattened};
 use common::rows;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use elman::reference;
@@ -11,17 +12,6 @@ use elman::{
     Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, Sequences, Trace,
 };
 use std::hint::black_box;
-
-fn reference_cell<const IN: usize, const HID: usize>(cell: &RnnCell<IN, HID>) -> reference::Cell {
-    reference::Cell {
-        input_size: IN,
-        hidden_size: HID,
-        weight_ih: cell.weight_ih_torch().map(f64::from).collect(),
-        weight_hh: cell.weight_hh_torch().map(f64::from).collect(),
-        bias_ih: cell.bias_ih.map(f64::from).to_vec(),
-        bias_hh: cell.bias_hh.map(f64::from).to_vec(),
-    }
-}
 
 /// One streaming step: x and h in, h out, dispatch included.
 fn step<const H: usize>(c: &mut Criterion) {
@@ -34,7 +24,7 @@ fn step<const H: usize>(c: &mut Criterion) {
         let mut h = [0.0; H];
         group.bench_function(level.name(), |b| b.iter(|| cell.step_at(level, black_box(&x), &mut h)));
     }
-    let naive = reference_cell(&cell);
+    let naive = naive::cell(&cell);
     let x = x.map(f64::from);
     let mut h = vec![0.0; H];
     group.bench_function("reference", |b| b.iter(|| h = reference::cell_step(&naive, black_box(&x), &h)));
@@ -55,7 +45,7 @@ fn step_backward<const H: usize>(c: &mut Criterion) {
             b.iter(|| cell.step_backward_at(level, black_box(&x), &h, &next, &d, &mut gradients));
         });
     }
-    let (naive, mut gradients) = (reference_cell(&cell), reference::Cell::zeros(H, H));
+    let (naive, mut gradients) = (naive::cell(&cell), reference::Cell::zeros(H, H));
     let [x, h, next, d] = [x, h, next, d].map(|row| row.map(f64::from));
     group.bench_function("reference", |b| {
         b.iter(|| reference::cell_step_backward(&naive, black_box(&x), &h, &next, &d, &mut gradients));
@@ -78,6 +68,9 @@ fn tanh(c: &mut Criterion) {
             });
         });
     }
+    group.bench_function("reference", |b| {
+        b.iter(|| black_box(&numbers).iter().map(|x| reference::tanh(f64::from(*x))).sum::<f64>());
+    });
     group.bench_function("std, single precision", |b| {
         b.iter(|| {
             for (value, x) in values.iter_mut().zip(black_box(&numbers)) {
@@ -116,8 +109,8 @@ fn sequence<const H: usize>(c: &mut Criterion) {
         let mut trace = Trace::<Box<RnnCell<H, H>>>::at(level);
         group.bench_function(level.name(), |b| b.iter(|| cell.forward_into(black_box(&x), &mut trace).unwrap()));
     }
-    let naive = reference_cell(&cell);
-    let x: Vec<f64> = x.as_flattened().iter().map(|x| f64::from(*x)).collect();
+    let naive = naive::cell(&cell);
+    let x = flattened(&x);
     let h0 = vec![0.0; H];
     group.bench_function("reference", |b| b.iter(|| reference::layer_forward(&naive, black_box(&x), &h0)));
     group.finish();
@@ -138,7 +131,10 @@ fn batch<const H: usize>(c: &mut Criterion) {
         group.sample_size(10);
         group.throughput(Throughput::Elements(if training { 3 * operations } else { operations }));
         for level in Level::available() {
-            let mut trace = Trace::<Box<RnnCell<H, H>>>::at(level).with_d_input();
+            let mut trace = Trace::<Box<RnnCell<H, H>>>::at(level);
+            if training {
+                trace = trace.with_d_input();
+            }
             let mut gradients = cell.zeros_like();
             group.bench_function(BenchmarkId::from_parameter(level), |b| {
                 b.iter(|| {
@@ -149,91 +145,99 @@ fn batch<const H: usize>(c: &mut Criterion) {
                 });
             });
         }
+        // One of the sequences: the others take it as long.
+        group.throughput(Throughput::Elements(if training { 3 * operations } else { operations } / BATCH as u64));
+        let (naive, x, h) = (naive::cell(&cell), flattened(&x[..STEPS]), vec![0.0; H]);
+        group.bench_function("reference, one sequence", |b| {
+            b.iter(|| {
+                let output = reference::layer_forward(&naive, black_box(&x), &h);
+                if training {
+                    let mut gradients = reference::Cell::zeros(H, H);
+                    black_box(reference::layer_backward(&naive, &x, &h, &output, &x, &h, &mut gradients));
+                }
+                output
+            });
+        });
         group.finish();
     }
 }
 
-/// One training step of the tutorial's embedding model: forward, loss, backward, Adam.
-fn tutorial(c: &mut Criterion) {
-    let mut group = c.benchmark_group("training-step/embedding-model");
-    let (hello, ohlol) = ([1, 0, 2, 2, 3], [3, 1, 2, 3, 2]);
+/// One training step of a model at every level, and of the same model by the reference: forward, loss, backward, Adam; in
+/// steps of sequences.
+fn training_step<M: Layer<Output = [f32; C]> + Clone, const C: usize>(
+    c: &mut Criterion,
+    name: &str,
+    (model, adam, loss): (&M, &Adam<Vec<f32>>, CrossEntropy),
+    (input, targets): (Sequences<'_, M::Input>, Sequences<'_, usize>),
+    (naive, letters): (&mut Naive, &[usize]),
+) {
+    let mut group = c.benchmark_group(format!("training-step/{name}"));
+    group.sample_size(if targets.batch() > 1 { 10 } else { 100 });
+    group.throughput(Throughput::Elements((targets.steps() * targets.batch()) as u64));
     for level in Level::available() {
-        let mut generator = Generator::seed(42);
-        let mut model = (
-            Embedding::<4, 10>::new(&mut generator),
-            Rnn::<10, 8, 2>::new(&mut generator),
-            Linear::<8, 4>::new(&mut generator),
-        );
-        let mut adam = Adam::new(0.05).with_level(level);
-        let loss = CrossEntropy::mean().with_level(level);
+        let (mut model, mut adam, loss) = (model.clone(), adam.clone().with_level(level), loss.with_level(level));
         let (mut trace, mut gradients, mut d_logits) = (Trace::at(level), model.zeros_like(), Default::default());
         group.bench_function(level.name(), |b| {
             b.iter(|| {
-                model.forward_into(&hello, &mut trace).unwrap();
-                loss.loss_into(trace.output(), &ohlol, &mut d_logits).unwrap();
-                model.backward_into(&hello, &mut trace, &d_logits, &mut gradients).unwrap();
+                model.forward_into(input, &mut trace).unwrap();
+                loss.loss_into(trace.output(), targets, &mut d_logits).unwrap();
+                model.backward_into(input, &mut trace, &d_logits, &mut gradients).unwrap();
                 adam.step(&mut model, &gradients).unwrap();
             });
         });
     }
-    let cells = {
-        let rnn = Rnn::<10, 8, 2>::new(&mut Generator::seed(42));
-        [reference_cell(rnn.first()), reference_cell(&rnn.rest()[0])]
-    };
-    let (table, head) = (vec![0.1; 40], vec![0.1; 32]);
-    group.bench_function("reference", |b| {
-        b.iter(|| {
-            // Without the optimizer, which would only add to its time.
-            let (bias, h0) = ([0.0; 4], [0.0; 16]);
-            let x = reference::embedding(black_box(&table), 10, &hello);
-            let outputs = reference::rnn_forward(&cells, &x, &h0);
-            let logits: Vec<f64> = outputs[1].chunks(8).flat_map(|h| reference::affine(&head, &bias, h)).collect();
-            let options = reference::Loss::default();
-            let d_logits = reference::cross_entropy_rows_backward(&options, 4, &logits, &ohlol);
-            let (mut d_head, mut d_bias, mut d_table) = ([0.0; 32], [0.0; 4], [0.0; 40]);
-            let d_output: Vec<f64> = d_logits
-                .chunks(4)
-                .zip(outputs[1].chunks(8))
-                .flat_map(|(d, h)| reference::affine_backward(&head, h, d, &mut d_head, &mut d_bias))
-                .collect();
-            let mut d_cells = [reference::Cell::zeros(10, 8), reference::Cell::zeros(8, 8)];
-            let (d_x, _) = reference::rnn_backward(&cells, &x, &h0, &outputs, &d_output, &[0.0; 16], &mut d_cells);
-            reference::embedding_backward(10, &hello, None, &d_x, &mut d_table);
-            black_box((d_head, d_bias, d_table, d_cells))
-        });
-    });
+    group.throughput(Throughput::Elements(targets.steps() as u64));
+    let targets: Vec<usize> = targets.iter().take(targets.steps()).copied().collect();
+    group.bench_function("reference, one sequence", |b| b.iter(|| naive.train(black_box(letters), &targets)));
     group.finish();
 }
 
-/// One training step of a character model: 64 sequences of 100 letters, mean cross-entropy, Adam; in letters.
+/// The tutorial's three programs.
+fn tutorial(c: &mut Criterion) {
+    const OHLOL: [usize; 5] = [3, 1, 2, 3, 2];
+    let (heloo, hello) = ([1, 0, 2, 3, 3], [1, 0, 2, 2, 3]);
+    let one_hot: [[f32; 4]; 5] = heloo.map(|letter| std::array::from_fn(|i| f32::from(i == letter)));
+    let mut generator = Generator::seed(42);
+    let adam = Adam::new(0.1);
+
+    let cell = RnnCell::<4, 4>::new(&mut generator);
+    let mut naive = Naive::new(vec![naive::cell(&cell)], reference::Reduction::Sum, 0.1);
+    let (program, data) = ((&cell, &adam, CrossEntropy::sum()), ((&one_hot).into(), (&OHLOL).into()));
+    training_step(c, "hello-rnn-cell", program, data, (&mut naive, &heloo));
+
+    let rnn = Rnn::<4, 4, 1>::new(&mut generator);
+    let mut naive = Naive::new(vec![naive::cell(rnn.first())], reference::Reduction::Mean, 0.1);
+    let (program, data) = ((&rnn, &adam, CrossEntropy::mean()), ((&one_hot).into(), (&OHLOL).into()));
+    training_step(c, "hello-rnn", program, data, (&mut naive, &heloo));
+
+    let model = (
+        Embedding::<4, 10>::new(&mut generator),
+        Rnn::<10, 8, 2>::new(&mut generator),
+        Linear::<8, 4>::new(&mut generator),
+    );
+    let cells = vec![naive::cell(model.1.first()), naive::cell(&model.1.rest()[0])];
+    let mut naive = Naive::new(cells, reference::Reduction::Mean, 0.05).between(&model.0, &model.2);
+    let adam = Adam::new(0.05);
+    let (program, data) = ((&model, &adam, CrossEntropy::mean()), ((&hello).into(), (&OHLOL).into()));
+    training_step(c, "hello-embedding", program, data, (&mut naive, &hello));
+}
+
+/// A character model: 64 sequences of 100 letters.
 fn character_model(c: &mut Criterion) {
     const STEPS: usize = 100;
     const BATCH: usize = 64;
     let letters: Vec<usize> = (0..STEPS * BATCH).map(|i| i * i % 65).collect();
-    let letters = Sequences::batch_first(&letters, STEPS, BATCH).unwrap();
-    let mut group = c.benchmark_group("training-step/character-model");
-    group.sample_size(10);
-    group.throughput(Throughput::Elements((STEPS * BATCH) as u64));
-    for level in Level::available() {
-        let mut generator = Generator::seed(42);
-        let mut model = (
-            Embedding::<65, 32>::new(&mut generator),
-            Rnn::<32, 128, 2>::new(&mut generator),
-            Linear::<128, 65>::new(&mut generator),
-        );
-        let mut adam = Adam::new(1e-3).with_level(level);
-        let loss = CrossEntropy::mean().with_level(level);
-        let (mut trace, mut gradients, mut d_logits) = (Trace::at(level), model.zeros_like(), Default::default());
-        group.bench_function(level.name(), |b| {
-            b.iter(|| {
-                model.forward_into(letters, &mut trace).unwrap();
-                loss.loss_into(trace.output(), letters, &mut d_logits).unwrap();
-                model.backward_into(letters, &mut trace, &d_logits, &mut gradients).unwrap();
-                adam.step(&mut model, &gradients).unwrap();
-            });
-        });
-    }
-    group.finish();
+    let data = Sequences::batch_first(&letters, STEPS, BATCH).unwrap();
+    let mut generator = Generator::seed(42);
+    let model = (
+        Embedding::<65, 32>::new(&mut generator),
+        Rnn::<32, 128, 2>::new(&mut generator),
+        Linear::<128, 65>::new(&mut generator),
+    );
+    let cells = vec![naive::cell(model.1.first()), naive::cell(&model.1.rest()[0])];
+    let mut naive = Naive::new(cells, reference::Reduction::Mean, 1e-3).between(&model.0, &model.2);
+    let program = (&model, &Adam::new(1e-3), CrossEntropy::mean());
+    training_step(c, "character-model", program, (data, data), (&mut naive, &letters[..STEPS]));
 }
 
 criterion_group!(
@@ -260,6 +264,7 @@ criterion_group!(
     batch::<64>,
     batch::<128>,
     batch::<256>,
+    batch::<512>,
     tutorial,
     character_model,
 );

@@ -1,12 +1,12 @@
 //! What a single step takes: mean, distribution over a million calls, and whether tiny numbers slow it down.
 //!
 //! `cargo bench --bench latency`. Only the ratios within one run mean something; next to each time stands what bounds it
-//! on this core, measured in the same run: the weights through the cache, and the latency of the step's chains of
-//! multiply-adds and of tanh.
+//! on this core, measured in the same run: the multiply-adds at the peak, the weights through the cache, and the latency of
+//! the step's chain of multiply-adds and of tanh. The largest of them is the floor.
 
 mod common;
 
-use common::{PEAK_OPERATIONS, multiply_add, read, rows, shortest_in_turns};
+use common::{LINK_COUNT, PEAK_OPERATIONS, multiply_add, multiply_add_chain, read, rows, shortest_in_turns};
 use elman::{
     Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, StepTrace, Stream, Trace,
 };
@@ -29,8 +29,28 @@ fn reading(floats: &[f32]) -> f64 {
     shortest(100, || (0..100).for_each(|_| read(floats)))
 }
 
-/// `tanh`: nanoseconds of [`tanh_latency`]; `operation`: of one floating-point operation at the peak of this CPU.
-fn steps<const H: usize>(level: Level, tanh: f64, operation: f64) {
+/// What bounds a step on this core, in nanoseconds.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// One floating-point operation at the peak.
+    operation: f64,
+    /// One multiply-add that waits for another.
+    link: f64,
+    /// One tanh that waits for another.
+    tanh: f64,
+}
+
+/// Multiply-adds and additions behind each other from one state to the next: ARCHITECTURE.md, the order of summation.
+const fn links(neurons: usize) -> usize {
+    match neurons {
+        0..8 => neurons / 2 + 1,
+        8..32 => neurons / 4 + 2,
+        32..128 => neurons / 2 + 1,
+        _ => neurons,
+    }
+}
+
+fn steps<const H: usize>(level: Level, bounds: Bounds) {
     let mut generator = Generator::seed(1);
     let cell = RnnCell::<H, H>::boxed(&mut generator);
     let x = rows::<H>(&mut generator, 1)[0];
@@ -40,10 +60,13 @@ fn steps<const H: usize>(level: Level, tanh: f64, operation: f64) {
     let mut trace = Trace::<Box<RnnCell<H, H>>>::at(level);
     let sequence = shortest(10_000, || cell.forward_into(black_box(&input), &mut trace).unwrap());
     let weights = reading(cell.weight_ih.as_flattened()) + reading(cell.weight_hh.as_flattened());
-    let multiply_adds = operation * (4 * H * H) as f64;
+    let multiply_adds = bounds.operation * (4 * H * H) as f64;
+    let chain = bounds.link * links(H) as f64 + bounds.tanh;
+    let floor = multiply_adds.max(weights).max(chain);
     println!(
-        "{:>8} {H:>5} {step:>12.1} {sequence:>16.1} {tanh:>10.1} {multiply_adds:>10.1} {weights:>10.1}",
-        level.name()
+        "{:>8} {H:>5} {step:>12.1} {sequence:>14.1} {chain:>14.1} {multiply_adds:>10.1} {weights:>10.1} {floor:>8.1} {:>7.1}x",
+        level.name(),
+        step / floor
     );
 }
 
@@ -73,25 +96,27 @@ fn distribution<const H: usize>() {
 /// A state that decays where there is no input ends among the denormal numbers, and so do the moments of Adam.
 fn tiny_numbers() {
     const H: usize = 32;
-    let level = Level::detect();
     let mut cell = RnnCell::<H, H>::zeros();
     for i in 0..H {
         cell.weight_hh[i][i] = 0.99;
     }
-    let time = |h: [f32; H]| {
-        let mut state = h;
-        shortest(1000, || {
-            for _ in 0..1000 {
-                // Each step starts from the same state: what is measured does not decay away.
-                state = h;
-                cell.step_at(level, black_box(&[0.0; H]), black_box(&mut state));
-            }
-        })
-    };
-    let mut decayed = [0.5; H];
-    (0..1_000_000).for_each(|_| cell.step_at(level, &[0.0; H], &mut decayed));
-    println!("\nA step with ordinary states, and after 1,000,000 steps without input (state {:e}):", decayed[0]);
-    println!("{:.1} ns, {:.1} ns", time([0.5; H]), time(decayed));
+    println!("\nA step with ordinary states, and with those that 1,000,000 steps without input have left; ns:");
+    for level in Level::available() {
+        let mut decayed = [0.5; H];
+        (0..1_000_000).for_each(|_| cell.step_at(level, &[0.0; H], &mut decayed));
+        // Each step starts from the same state: what is measured does not decay away.
+        let steps = |from: [f32; H]| {
+            (0..1000).for_each(|_| {
+                let mut state = black_box(from);
+                cell.step_at(level, black_box(&[0.0; H]), &mut state);
+                black_box(state);
+            });
+        };
+        let (mut ordinary, mut tiny) = (|| steps([0.5; H]), || steps(decayed));
+        let times = shortest_in_turns(Duration::from_millis(400), &mut [&mut ordinary, &mut tiny]);
+        let [ordinary, tiny] = [times[0] * 1e6, times[1] * 1e6];
+        println!("{:>8}: {ordinary:.1}, {tiny:.1} (state {:e}): {:.2}x", level.name(), decayed[0], tiny / ordinary);
+    }
 
     let mut model = RnnCell::<H, H>::zeros();
     let mut gradients = model.zeros_like();
@@ -182,22 +207,23 @@ fn main() {
         "ns a step, IN = HID = H; the sequence has 10,000 steps (above 24 KB of weights its inputs are projected in bulk)\n"
     );
     println!(
-        "what no step can be faster than on this core: tanh of 16 numbers, the multiply-adds, reading the weights\n"
+        "what no step can be faster than on this core: the chain from state to state with its tanh, the multiply-adds at \
+         the peak, reading the weights; the largest is the floor\n"
     );
     println!(
-        "{:>8} {:>5} {:>12} {:>16} {:>10} {:>10} {:>10}",
-        "level", "H", "single step", "in a sequence", "tanh", "mul-adds", "weights"
+        "{:>8} {:>5} {:>12} {:>14} {:>14} {:>10} {:>10} {:>8} {:>8}",
+        "level", "H", "single step", "in a sequence", "chain + tanh", "mul-adds", "weights", "floor", "step"
     );
-    let operation = shortest(PEAK_OPERATIONS, multiply_add);
+    let (operation, link) = (shortest(PEAK_OPERATIONS, multiply_add), shortest(LINK_COUNT, multiply_add_chain));
     for level in Level::available() {
-        let tanh = tanh_latency(level);
-        steps::<4>(level, tanh, operation);
-        steps::<8>(level, tanh, operation);
-        steps::<16>(level, tanh, operation);
-        steps::<32>(level, tanh, operation);
-        steps::<64>(level, tanh, operation);
-        steps::<128>(level, tanh, operation);
-        steps::<256>(level, tanh, operation);
+        let bounds = Bounds { operation, link, tanh: tanh_latency(level) };
+        steps::<4>(level, bounds);
+        steps::<8>(level, bounds);
+        steps::<16>(level, bounds);
+        steps::<32>(level, bounds);
+        steps::<64>(level, bounds);
+        steps::<128>(level, bounds);
+        steps::<256>(level, bounds);
     }
     println!("\n1,000,000 calls of a stream of a cell and a linear layer, ns a call, the clock included\n");
     println!(

@@ -1,6 +1,8 @@
 //! What the benches share: random rows, the shortest of some runs, and the FMA peak of this machine.
 #![allow(dead_code, reason = "each bench uses some of it")]
 
+pub mod naive;
+
 use elman::Generator;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -45,6 +47,31 @@ pub fn multiply_add() {
         return unsafe { multiply_add_avx2() };
     }
     multiply_add_lanes();
+}
+
+/// Multiply-adds of one call of [`multiply_add_chain`].
+pub const LINK_COUNT: usize = CHAINS * TURNS;
+
+/// Multiply-adds each of which waits for the one before: their latency.
+pub fn multiply_add_chain() {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("fma") {
+        // SAFETY: the feature was found.
+        return unsafe { multiply_add_chain_fused() };
+    }
+    let (a, b) = (black_box(0.999f32), black_box(1e-3));
+    black_box((0..LINK_COUNT).fold(1.0, |sum, _| sum * a + b));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "fma")]
+fn multiply_add_chain_fused() {
+    let (a, b) = (black_box(0.999f32), black_box(1e-3));
+    let mut sum = 1f32;
+    for _ in 0..LINK_COUNT {
+        sum = sum.mul_add(a, b);
+    }
+    black_box(sum);
 }
 
 #[cfg(target_arch = "x86_64")]
