@@ -29,6 +29,25 @@ pub trait Step {
     ///
     /// If the input cannot be taken ([`Step::check_input`]).
     fn forward_step(&self, level: Level, input: &Self::Input, state: &mut Self::State) -> Self::Output;
+
+    /// One step of `B` independent samples, each with a state of its own.
+    ///
+    /// # Panics
+    ///
+    /// Like [`Step::forward_step`].
+    #[inline]
+    fn forward_steps<const B: usize>(
+        &self,
+        level: Level,
+        inputs: &[Self::Input; B],
+        states: &mut [Self::State; B],
+    ) -> [Self::Output; B] {
+        let mut outputs = [Self::Output::zeroed(); B];
+        for ((output, input), state) in outputs.iter_mut().zip(inputs).zip(states) {
+            *output = self.forward_step(level, input, state);
+        }
+        outputs
+    }
 }
 
 /// The backward of [`Step`]: training in memory of the caller.
@@ -103,6 +122,16 @@ impl<const IN: usize, const HID: usize> Step for RnnCell<IN, HID> {
     fn forward_step(&self, level: Level, input: &[f32; IN], state: &mut [f32; HID]) -> [f32; HID] {
         RnnCell::step_at(self, level, input, state);
         *state
+    }
+    #[inline]
+    fn forward_steps<const B: usize>(
+        &self,
+        level: Level,
+        inputs: &[[f32; IN]; B],
+        states: &mut [[f32; HID]; B],
+    ) -> [[f32; HID]; B] {
+        self.step_together(level, inputs, states);
+        *states
     }
 }
 
@@ -273,6 +302,29 @@ mod on_the_heap {
             }
             below
         }
+        #[inline]
+        fn forward_steps<const B: usize>(
+            &self,
+            level: Level,
+            inputs: &[[f32; IN]; B],
+            states: &mut [Self::State; B],
+        ) -> [[f32; HID]; B] {
+            // Of layer after layer, side by side.
+            let mut below = states.map(|state| state[0]);
+            self.first().step_together(level, inputs, &mut below);
+            for (state, new) in states.iter_mut().zip(&below) {
+                state[0] = *new;
+            }
+            for (layer, cell) in (1..LAYERS).zip(self.rest()) {
+                let mut here = states.map(|state| state[layer]);
+                cell.step_together(level, &below, &mut here);
+                for (state, new) in states.iter_mut().zip(&here) {
+                    state[layer] = *new;
+                }
+                below = here;
+            }
+            below
+        }
     }
 
     impl<const IN: usize, const HID: usize, const LAYERS: usize> Rnn<IN, HID, LAYERS> {
@@ -361,6 +413,15 @@ mod on_the_heap {
         fn forward_step(&self, level: Level, input: &M::Input, state: &mut M::State) -> M::Output {
             (**self).forward_step(level, input, state)
         }
+        #[inline]
+        fn forward_steps<const B: usize>(
+            &self,
+            level: Level,
+            inputs: &[M::Input; B],
+            states: &mut [M::State; B],
+        ) -> [M::Output; B] {
+            (**self).forward_steps(level, inputs, states)
+        }
     }
 
     impl<M: StepBackward + Zeroable> StepBackward for Box<M> {
@@ -417,6 +478,15 @@ impl<M: Step> Step for &M {
     fn forward_step(&self, level: Level, input: &M::Input, state: &mut M::State) -> M::Output {
         (**self).forward_step(level, input, state)
     }
+    #[inline]
+    fn forward_steps<const B: usize>(
+        &self,
+        level: Level,
+        inputs: &[M::Input; B],
+        states: &mut [M::State; B],
+    ) -> [M::Output; B] {
+        (**self).forward_steps(level, inputs, states)
+    }
 }
 
 /// Implements [`Step`] and [`StepBackward`] for a tuple. The chain is spelled out, because a macro cannot count:
@@ -445,6 +515,28 @@ macro_rules! impl_tuple {
                 let output = self.0.forward_step(level, input, &mut state.0);
                 $(let output = self.$t.forward_step(level, &output, &mut state.$t);)+
                 output
+            }
+            #[inline]
+            fn forward_steps<const BATCH: usize>(
+                &self,
+                level: Level,
+                inputs: &[A::Input; BATCH],
+                states: &mut [Self::State; BATCH],
+            ) -> [Self::Output; BATCH] {
+                // Of layer after layer, side by side.
+                let mut of_layer = states.map(|state| state.0);
+                let outputs = self.0.forward_steps(level, inputs, &mut of_layer);
+                for (state, new) in states.iter_mut().zip(of_layer) {
+                    state.0 = new;
+                }
+                $(
+                    let mut of_layer = states.map(|state| state.$t);
+                    let outputs = self.$t.forward_steps(level, &outputs, &mut of_layer);
+                    for (state, new) in states.iter_mut().zip(of_layer) {
+                        state.$t = new;
+                    }
+                )+
+                outputs
             }
         }
 

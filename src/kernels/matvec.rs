@@ -4,6 +4,7 @@ use super::transpose::RowsToColumns;
 use super::view::{View, ViewMut};
 use super::{BYTES_IN_L1, NUMBERS_PER_LINE, chain_start, chains, flat, flat_mut, starting_at, starting_at_mut, zeros};
 use crate::simd::{Kernel, Simd, load_some, store_some};
+use core::slice::{from_mut, from_ref};
 
 /// What happens to a sum before it is stored.
 pub(crate) trait Finish: Copy {
@@ -168,30 +169,40 @@ impl<T: Sum<N>, X: Inputs<K>, const K: usize, const N: usize, const OUTPUTS: usi
     #[inline(always)]
     fn in_row_order<S: Simd>(&self, s: S, z: &mut [f32; N]) {
         self.start.in_row_order(s, z);
-        add_in_row_order(s, self.weight, self.x.numbers(), z);
+        add_in_row_order(s, self.weight, from_ref(self.x.numbers()), from_mut(z));
     }
 }
 
 /// Rows of weights that all panels take before the next ones come.
 const ROWS_TOGETHER: usize = 16;
 
+/// Samples that take them together; their sums lie on the stack.
+const SAMPLES_TOGETHER: usize = 4;
+
 /// Whether weights are read in the order in which they lie: where they come from the second level of the cache, which
 /// sends whole rows faster than parts of rows. A sum in one chain needs no more than its place in memory in between.
 #[inline(always)]
 const fn pays_in_row_order<S: Simd, T: Sum<N>, const N: usize>() -> bool {
-    T::CHAINS == 1 && Cut::new::<S>(1, N).panels > 1 && T::TERMS * N * size_of::<f32>() > BYTES_IN_L1
+    T::CHAINS == 1 && rows_pay::<S>(T::TERMS, N)
 }
 
-/// `z[n] += sum over k of x[k] * weight[k][n]`, some rows after the other, for sums in one chain.
+/// The same of sums in one chain.
+const fn rows_pay<S: Simd>(terms: usize, outputs: usize) -> bool {
+    Cut::new::<S>(1, outputs).panels > 1 && terms * outputs * size_of::<f32>() > BYTES_IN_L1
+}
+
+/// `z[n] += sum over k of x[k] * weight[k][n]` of each sample, some rows after the other, for sums in one chain.
 #[inline(always)]
 fn add_in_row_order<S: Simd, const K: usize, const N: usize>(
     s: S,
     weight: &[[f32; N]; K],
-    x: &[f32; K],
-    z: &mut [f32; N],
+    x: &[[f32; K]],
+    z: &mut [[f32; N]],
 ) {
-    for (weight, x) in weight.chunks(ROWS_TOGETHER).zip(x.chunks(ROWS_TOGETHER)) {
-        walk::<S, _, N>(s, &mut AddRows { weight, x, z });
+    for (weight, first) in weight.chunks(ROWS_TOGETHER).zip((0..K).step_by(ROWS_TOGETHER)) {
+        for (x, z) in x.iter().zip(&mut *z) {
+            walk::<S, _, N>(s, &mut AddRows { weight, x: starting_at(x, first), z });
+        }
     }
 }
 
@@ -233,6 +244,34 @@ impl<const IN: usize, const HID: usize> Weights<'_, IN, HID> {
         let input = product(Biases(self.bias_ih, self.bias_hh), self.weight_ih, x);
         evaluate(s, &product(input, self.weight_hh, State(h)), Tanh)
     }
+
+    /// The next states of samples that take the step together: weights from the second level of the cache are read once for
+    /// [`SAMPLES_TOGETHER`].
+    #[inline(always)]
+    pub(crate) fn step_together<S: Simd>(&self, s: S, x: &[[f32; IN]], h: &mut [[f32; HID]]) {
+        if const { Self::reads_in_row_order::<S>() } {
+            for (x, h) in x.chunks(SAMPLES_TOGETHER).zip(h.chunks_mut(SAMPLES_TOGETHER)) {
+                let mut z = [[0.0; HID]; SAMPLES_TOGETHER];
+                for z in &mut z {
+                    Biases(self.bias_ih, self.bias_hh).in_row_order(s, z);
+                }
+                add_in_row_order(s, self.weight_ih, x, &mut z);
+                add_in_row_order(s, self.weight_hh, h, &mut z);
+                for (h, z) in h.iter_mut().zip(&mut z) {
+                    finish_in_place(s, z, Tanh);
+                    *h = *z;
+                }
+            }
+        } else {
+            for (x, h) in x.iter().zip(h) {
+                *h = self.step(s, x, h);
+            }
+        }
+    }
+
+    const fn reads_in_row_order<S: Simd>() -> bool {
+        chains(IN, HID) == 1 && chains(HID, HID) == 1 && rows_pay::<S>(IN + HID, HID)
+    }
 }
 
 /// `z[n] = finish(z[n] + sum over k of x[k] * weight[k][n])`
@@ -246,7 +285,7 @@ pub(crate) fn add_product<S: Simd, F: Finish, const K: usize, const N: usize>(
     finish: F,
 ) {
     if const { pays_in_row_order::<S, Product<'_, [f32; N], State<'_, K>, K, N, N>, N>() } {
-        add_in_row_order(s, weight, x, z);
+        add_in_row_order(s, weight, from_ref(x), from_mut(z));
         finish_in_place(s, z, finish);
     } else {
         walk::<S, _, N>(s, &mut AddProduct { weight, x, z, finish });

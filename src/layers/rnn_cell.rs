@@ -164,7 +164,7 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
         level.run_narrow(HID, Step { cell: self, x, h });
     }
 
-    /// One step of a batch: row `n` of `x` drives row `n` of `h`.
+    /// One step of a batch: row `n` of `x` drives row `n` of `h`. See [`Streams`](crate::Streams).
     ///
     /// # Errors
     ///
@@ -179,11 +179,15 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
     ///
     /// [`Error::Length`] if there are not as many inputs as hidden states.
     pub fn step_batch_at(&self, level: Level, x: &[[f32; IN]], h: &mut [[f32; HID]]) -> Result<(), Error> {
-        Error::check_length("rows of x", h.len(), x.len())?;
-        for (x, h) in x.iter().zip(h) {
-            self.step_at(level, x, h);
-        }
+        Error::check_length("x, in rows,", h.len(), x.len())?;
+        self.step_together(level, x, h);
         Ok(())
+    }
+
+    /// One step of each of as many samples as there are rows.
+    #[inline]
+    pub(crate) fn step_together(&self, level: Level, x: &[[f32; IN]], h: &mut [[f32; HID]]) {
+        level.run_narrow(HID, StepTogether { cell: self, x, h });
     }
 
     /// The backward of one step `h_next = step(x, h)`, given the gradient of `h_next`: adds the gradients of the
@@ -264,6 +268,21 @@ impl<const IN: usize, const HID: usize> Kernel for Step<'_, IN, HID> {
     fn run<S: Simd>(self, s: S) {
         let Step { cell, x, h } = self;
         *h = cell.weights().step(s, x, h);
+    }
+}
+
+struct StepTogether<'a, const IN: usize, const HID: usize> {
+    cell: &'a RnnCell<IN, HID>,
+    x: &'a [[f32; IN]],
+    h: &'a mut [[f32; HID]],
+}
+
+impl<const IN: usize, const HID: usize> Kernel for StepTogether<'_, IN, HID> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        self.cell.weights().step_together(s, self.x, self.h);
     }
 }
 

@@ -67,19 +67,20 @@ fn folded<const E: usize, const HID: usize>() {
     });
 }
 
-/// Streams side by side do not touch each other.
-#[test]
-fn streams_are_independent() {
-    property(48, sequence(), |case| {
+/// Streams side by side do not touch each other, nor does what is not a number.
+fn side_by_side<const HID: usize>() {
+    property(24, sequence(), |case| {
         let mut numbers = Numbers(case.seed);
-        let mut model = (RnnCell::<3, 9>::zeros(), Linear::<9, 2>::zeros());
-        case.weights.fill(&mut numbers, 9, &mut model);
-        let input: Vec<[[f32; 3]; 4]> =
-            (0..case.steps).map(|_| case.data.rows(&mut numbers, 4).try_into().unwrap()).collect();
-        let reset_at = numbers.below(case.steps);
+        let mut model =
+            (RnnCell::<3, HID>::zeros_boxed(), Rnn::<HID, HID, 2>::zeros(), Linear::<HID, 2>::zeros_boxed());
+        case.weights.fill(&mut numbers, HID, &mut model);
+        let steps = case.steps.min(20);
+        let input: Vec<[[f32; 3]; 6]> =
+            (0..steps).map(|_| case.data.rows(&mut numbers, 6).try_into().unwrap()).collect();
+        let reset_at = numbers.below(steps);
         at_every_level(|level| {
-            let mut together = Streams::<_, 4>::at(level, &model);
-            let mut alone: [_; 4] = core::array::from_fn(|_| Stream::at(level, &model));
+            let mut together = Streams::<_, 6>::at(level, &model);
+            let mut alone: [_; 6] = core::array::from_fn(|_| Stream::at(level, &model));
             for (t, rows) in input.iter().enumerate() {
                 if t == reset_at {
                     together.reset(2);
@@ -92,9 +93,21 @@ fn streams_are_independent() {
             }
             for (stream, state) in alone.iter().zip(together.states()) {
                 same_bits("the state", &state.0, &stream.state().0)?;
+                same_bits("the states above", state.1.as_flattened(), stream.state().1.as_flattened())?;
+            }
+            let mut hurt = together;
+            let mut rows = input[0];
+            rows[4][1] = f32::NAN;
+            let (outputs, expected) = (hurt.step(&rows), together.step(&input[0]));
+            for (n, (output, expected)) in outputs.iter().zip(&expected).enumerate() {
+                if n == 4 {
+                    prop_assert!(output.iter().all(|y| y.is_nan()), "{:?}", output);
+                } else {
+                    same_bits("beside a NaN", output, expected)?;
+                }
             }
             together.reset_all();
-            same_bits("all states", &together.states()[3].0, &[0.0; 9])
+            same_bits("all states", &together.states()[3].0, &[0.0; HID])
         })
     });
 }
@@ -272,4 +285,9 @@ mod tables {
         embedding_1_hid_1(1, 1), embedding_10_hid_8(10, 8), embedding_3_hid_17(3, 17), embedding_17_hid_33(17, 33),
         embedding_5_hid_64(5, 64),
     );
+}
+
+mod streams {
+    use super::*;
+    for_sizes!(side_by_side: hid_1(1), hid_9(9), hid_64(64), hid_130(130), hid_200(200));
 }
