@@ -70,7 +70,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Error::Length { what, expected, given } => {
-                write!(f, "{what} must have {expected} elements, but has {given}")
+                write!(f, "{what}: {expected} elements expected, {given} given")
             }
             Error::Shape { what, expected, given } => write!(
                 f,

@@ -771,7 +771,11 @@ fn tanh_of_bad_numbers() {
         assert!(tanh(f32::NAN).iter().chain(&tanh(-f32::NAN)).all(|y| y.is_nan()));
         assert_eq!((tanh(f32::INFINITY), tanh(f32::NEG_INFINITY)), ([1.0; 19], [-1.0; 19]));
         assert_eq!((tanh(f32::MAX), tanh(f32::MIN)), ([1.0; 19], [-1.0; 19]));
-        assert_eq!(tanh(f32::from_bits(1)), [f32::from_bits(1); 19]);
+        assert_eq!(tanh(f32::MIN_POSITIVE), [f32::MIN_POSITIVE; 19]);
+        for denormal in [f32::from_bits(1), f32::MIN_POSITIVE.next_down()] {
+            assert_eq!(tanh(denormal).map(f32::to_bits), [0; 19]);
+            assert_eq!(tanh(-denormal).map(f32::to_bits), [(-0f32).to_bits(); 19]);
+        }
     }
 }
 

@@ -85,7 +85,7 @@ fn step<S: Simd>(s: S, factors: Factors, p: S::F32, g: S::F32, m: S::F32, v: S::
     // every step to come.
     let size = s.with_bits(s.and(s.to_bits(m), s.splat_i32(i32::MAX)));
     let m = s.select_less(size, s.splat(factors.smallest_moment), s.splat(0.0), m);
-    let v = s.select_less(v, s.splat(factors.smallest_moment), s.splat(0.0), v);
+    let v = s.zero_below(v, s.splat(factors.smallest_moment));
     let denominator = s.add(s.div(s.sqrt(v), s.splat(factors.correction)), s.splat(factors.eps));
     let p = s.add(p, s.div(s.mul(s.splat(factors.negative_step), m), denominator));
     (p, m, v)

@@ -119,11 +119,15 @@ fn exhaustive_tanh() {
                 let size = y.abs();
                 assert!(size >= last, "{x:e} gives {y:e}, less than its neighbour");
                 last = size;
-                if x.abs() < 1e-5 {
+                if x.abs() < f32::MIN_POSITIVE {
+                    assert_eq!(y.to_bits(), (0f32).copysign(*x).to_bits(), "denormal numbers become zero");
+                } else if x.abs() < 1e-5 {
                     assert_eq!(x.to_bits(), y.to_bits(), "tiny numbers are kept");
                 }
             }
-            distance(x, y, f64::tanh)
+            // Only a block of denormal numbers begins with one, or one that begins with the smallest number of all.
+            let denormal = x.iter().take_while(|x| x.abs() < f32::MIN_POSITIVE).count();
+            distance(&x[denormal..], &y[denormal..], f64::tanh)
         });
         println!("tanh at {level}: at most {worst:.4} units in the last place");
         assert!(worst <= if level.is_fused() { 0.88 } else { 1.03 });

@@ -20,6 +20,9 @@ use crate::{Error, Generator, Level};
 /// The weights are stored **input-major**, the transpose of PyTorch's layout: `weight_ih[i][j]` is what input `i` gives
 /// to neuron `j`. [`RnnCell::from_torch`] and [`RnnCell::weight_ih_torch`] convert.
 ///
+/// States below the smallest normal number (1.2e-38) become zero, so that one that nothing feeds any longer does not slow the
+/// steps to come, as such numbers do on many CPUs. PyTorch keeps them, unless `torch.set_flush_denormal` is on.
+///
 /// A cell lies where it is put; one with `HID = 1024` takes 8 MB. Put such ones on the heap with `RnnCell::boxed`,
 /// which never has them on the stack.
 ///
@@ -179,7 +182,7 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
     ///
     /// [`Error::Length`] if there are not as many inputs as hidden states.
     pub fn step_batch_at(&self, level: Level, x: &[[f32; IN]], h: &mut [[f32; HID]]) -> Result<(), Error> {
-        Error::check_length("x, in rows,", h.len(), x.len())?;
+        Error::check_length("rows of x", h.len(), x.len())?;
         self.step_together(level, x, h);
         Ok(())
     }
@@ -399,7 +402,7 @@ pub(super) mod over_sequences {
         if state.is_empty() {
             return Ok(());
         }
-        Error::check_length("the initial state, in rows,", layers * batch, state.len())
+        Error::check_length("rows of the initial state", layers * batch, state.len())
     }
 
     /// One row a sample.

@@ -171,6 +171,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
     }
     #[inline(always)]
+    fn zero_below(self, a: __m256, limit: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(a, limit), a) }
+    }
+    #[inline(always)]
     fn load_four(self, from: &[f32]) -> __m256 {
         assert!(from.len() >= 4);
         // SAFETY: the slice has 4 readable elements, as asserted; the load needs no alignment; the token proves the feature.

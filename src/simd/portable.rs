@@ -120,6 +120,10 @@ impl Simd for Portable {
         (a, b)
     }
     #[inline(always)]
+    fn zero_below(self, a: f32x4, limit: f32x4) -> f32x4 {
+        a.simd_lt(limit).bitselect(f32x4::ZERO, a)
+    }
+    #[inline(always)]
     fn select_less(self, a: f32x4, b: f32x4, then: f32x4, otherwise: f32x4) -> f32x4 {
         a.simd_lt(b).bitselect(then, otherwise)
     }

@@ -153,7 +153,9 @@ pub fn cell_step(cell: &Cell, x: &Near, h: &Near) -> Near {
     let error = z.iter().zip(d_z).zip(&value).map(|((z, d_z), y)| {
         let nearest = reference::tanh((z.abs() - d_z).max(0.0));
         let before = (1.0 - nearest * nearest) * d_z;
-        before + 2.0 * U * (y.abs() + before) + TINY
+        // What is denormal, or may be, may become zero.
+        let to_zero = if y.abs() - before < f64::from(f32::MIN_POSITIVE) { y.abs() } else { 0.0 };
+        before + 2.0 * U * (y.abs() + before) + TINY + to_zero
     });
     Near { error: error.collect(), value }
 }
