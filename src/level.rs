@@ -135,14 +135,15 @@ impl Level {
 
     /// Replaces every number by its hyperbolic tangent, as the layers compute it.
     ///
-    /// At most 0.88 units in the last place from the exact value (1.03 without fused multiply-add), over all floats;
-    /// monotone, odd, never beyond 1; numbers so small that `tanh(x) = x` stay as they are, NaN stays NaN.
+    /// At most 0.88 units in the last place from the exact value (1.03 without fused multiply-add), over all normal floats;
+    /// monotone, odd, never beyond 1; numbers so small that `tanh(x) = x` stay as they are, but denormal ones (below 1.2e-38)
+    /// become zeros of their sign; NaN stays NaN.
     ///
     /// ```
     /// use elman::Level;
-    /// let mut numbers = [-f32::INFINITY, -0.0, 1e-40, 0.5];
+    /// let mut numbers = [-f32::INFINITY, -0.0, 1e-30, -1e-40, 0.5];
     /// Level::detect().tanh(&mut numbers);
-    /// assert_eq!(numbers, [-1.0, -0.0, 1e-40, 0.462_117_16]);
+    /// assert_eq!(numbers, [-1.0, -0.0, 1e-30, -0.0, 0.462_117_16]);
     /// ```
     #[inline(never)]
     pub fn tanh(self, numbers: &mut [f32]) {
