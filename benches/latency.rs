@@ -64,12 +64,17 @@ fn steps<const H: usize>(level: Level, bounds: Bounds) {
     let input = rows::<H>(&mut generator, 10_000);
     let mut trace = Trace::<Box<RnnCell<H, H>>>::at(level);
     let sequence = shortest(10_000, || cell.forward_into(black_box(&input), &mut trace).unwrap());
+    // Hardly any input: the recurrence alone.
+    let narrow = RnnCell::<1, H>::boxed(&mut generator);
+    let input = rows::<1>(&mut generator, 10_000);
+    let mut trace = Trace::<Box<RnnCell<1, H>>>::at(level);
+    let recurrence = shortest(10_000, || narrow.forward_into(black_box(&input), &mut trace).unwrap());
     let weights = reading(cell.weight_ih.as_flattened()) + reading(cell.weight_hh.as_flattened());
     let multiply_adds = bounds.operation * (4 * H * H) as f64;
     let chain = bounds.link * links(H) as f64 + bounds.tanh;
     let floor = multiply_adds.max(weights).max(chain);
     println!(
-        "{:>8} {H:>5} {step:>12.1} {sequence:>14.1} {chain:>14.1} {multiply_adds:>10.1} {weights:>10.1} {floor:>8.1} {:>7.1}x",
+        "{:>8} {H:>5} {step:>12.1} {sequence:>14.1} {recurrence:>11.1} {chain:>14.1} {multiply_adds:>10.1} {weights:>10.1} {floor:>8.1} {:>7.1}x",
         level.name(),
         step / floor
     );
@@ -216,8 +221,17 @@ fn main() {
          the peak, reading the weights; the largest is the floor\n"
     );
     println!(
-        "{:>8} {:>5} {:>12} {:>14} {:>14} {:>10} {:>10} {:>8} {:>8}",
-        "level", "H", "single step", "in a sequence", "chain + tanh", "mul-adds", "weights", "floor", "step"
+        "{:>8} {:>5} {:>12} {:>14} {:>11} {:>14} {:>10} {:>10} {:>8} {:>8}",
+        "level",
+        "H",
+        "single step",
+        "in a sequence",
+        "of 1 input",
+        "chain + tanh",
+        "mul-adds",
+        "weights",
+        "floor",
+        "step"
     );
     let (operation, link) = (shortest(PEAK_OPERATIONS, multiply_add), shortest(LINK_COUNT, multiply_add_chain));
     for level in Level::available() {

@@ -7,7 +7,10 @@
 mod common;
 
 use common::{PEAK_OPERATIONS, multiply_add, rows, shortest_in_turns};
-use elman::{Generator, Layer, Level, Parameters, RnnCell, Sequences, Trace};
+use elman::{
+    Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, Sequences, SequencesBuf,
+    Trace,
+};
 use std::time::Duration;
 
 const STEPS: usize = 100;
@@ -74,6 +77,39 @@ fn off_the_grid<const N: usize, const NEXT: usize>(level: Level) {
     }
 }
 
+/// What stands around the recurrent layers of a model of letters: their share of a training step, one thread.
+fn around<const H: usize>(level: Level) {
+    const BATCH: usize = 64;
+    let mut generator = Generator::seed(1);
+    let rnn = Rnn::<32, H, 1>::new(&mut generator);
+    let mut model = (Embedding::<65, 32>::new(&mut generator), rnn.clone(), Linear::<H, 65>::new(&mut generator));
+    let letters: Vec<usize> = (0..STEPS * BATCH).map(|i| i * i % 65).collect();
+    let letters = Sequences::batch_first(&letters, STEPS, BATCH).unwrap();
+    let (x, d) = (rows::<32>(&mut generator, STEPS * BATCH), rows::<H>(&mut generator, STEPS * BATCH));
+    let input = Sequences::batch_first(&x, STEPS, BATCH).unwrap();
+    let d_output = Sequences::batch_first(&d, STEPS, BATCH).unwrap();
+    let (mut trace, mut d_rnn) = (Trace::at(level).with_d_input(), rnn.zeros_like());
+    let (mut whole, mut gradients, mut d_logits) = (Trace::at(level), model.zeros_like(), SequencesBuf::default());
+    let (mut adam, loss) = (Adam::new(1e-3).with_level(level), CrossEntropy::mean().with_level(level));
+    let times = shortest_in_turns(
+        TIME,
+        &mut [
+            &mut || {
+                rnn.forward_into(input, &mut trace).unwrap();
+                rnn.backward_into(input, &mut trace, d_output, &mut d_rnn).unwrap();
+            },
+            &mut || {
+                model.forward_into(letters, &mut whole).unwrap();
+                loss.loss_into(whole.output(), letters, &mut d_logits).unwrap();
+                model.backward_into(letters, &mut whole, &d_logits, &mut gradients).unwrap();
+                adam.step(&mut model, &gradients).unwrap();
+            },
+        ],
+    );
+    let (name, [rnn, whole]) = (level.name(), [times[0], times[1]].map(|time| time * 1e6));
+    println!("{name:>8} {H:>5} {rnn:>12.0} {whole:>12.0} {:>10.0} %", 100.0 * rnn / whole);
+}
+
 /// How much faster two threads are than one, from work that stays on one thread to work that is shared.
 fn crossover(level: Level) {
     const HIDDEN: usize = 32;
@@ -134,6 +170,16 @@ fn main() {
             from_memory::<32>(level);
             from_memory::<64>(level);
             from_memory::<128>(level);
+        }
+    });
+    println!("\na training step of Embedding(65, 32), Rnn(32, H), Linear(H, 65), cross-entropy, Adam; one thread\n");
+    println!("{:>8} {:>5} {:>12} {:>12} {:>12}", "level", "H", "Rnn, us", "all, us", "Rnn's share");
+    on_threads(1, || {
+        for level in levels() {
+            around::<16>(level);
+            around::<32>(level);
+            around::<64>(level);
+            around::<128>(level);
         }
     });
     println!("\nsizes off the grid, as a share of the rate of the next multiple of 16, one thread\n");

@@ -288,6 +288,10 @@ pub trait Layer: Parameters + Sized + Send + Sync {
 }
 
 /// What a forward pass leaves: the outputs, the final state, and what the backward pass needs.
+///
+/// It keeps the outputs of every layer at every step, and neither sums before tanh nor their gradients. After a backward it
+/// also holds the gradient of the input of each layer but the first (of an [`Rnn`](crate::Rnn) of many layers, two of them),
+/// and of the first if it was asked for.
 pub struct Trace<M: Layer> {
     pub(crate) run: Run,
     cache: M::Cache,

@@ -188,7 +188,7 @@ const fn pays_in_row_order<S: Simd, T: Sum<N>, const N: usize>() -> bool {
 
 /// The same of sums in one chain.
 const fn rows_pay<S: Simd>(terms: usize, outputs: usize) -> bool {
-    Cut::new::<S>(1, outputs).panels > 1 && terms * outputs * size_of::<f32>() > BYTES_IN_L1
+    PanelWidths::new::<S>(1, outputs).panels > 1 && terms * outputs * size_of::<f32>() > BYTES_IN_L1
 }
 
 /// `z[n] += sum over k of x[k] * weight[k][n]` of each sample, some rows after the other, for sums in one chain.
@@ -357,7 +357,7 @@ impl<const N: usize> Panelwise<N> for AddRows<'_, N> {
 const WIDEST: usize = 12;
 
 /// How the outputs are cut into panels.
-struct Cut {
+struct PanelWidths {
     panels: usize,
     /// How many panels of whole vectors there are of each width; the widest come first.
     whole: [usize; WIDEST + 1],
@@ -365,7 +365,7 @@ struct Cut {
     partial: usize,
 }
 
-impl Cut {
+impl PanelWidths {
     /// As few panels as hold their sums where a tile, two vectors wide, has its own, and of nearly the same width: a narrow
     /// one takes as long as a wide one, for it waits for its own sums. Whole lines of the cache, lest one be read twice.
     const fn new<S: Simd>(chains: usize, outputs: usize) -> Self {
@@ -407,10 +407,10 @@ macro_rules! for_widths {
 /// Walks the outputs panel by panel.
 #[inline(always)]
 fn walk<S: Simd, W: Panelwise<N>, const N: usize>(s: S, work: &mut W) {
-    let cut = const { Cut::new::<S>(W::CHAINS, N) };
+    let cut = const { PanelWidths::new::<S>(W::CHAINS, N) };
     let mut first = 0;
     for_widths!(WIDTH, {
-        if const { Cut::new::<S>(W::CHAINS, N).whole[WIDTH] > 0 } {
+        if const { PanelWidths::new::<S>(W::CHAINS, N).whole[WIDTH] > 0 } {
             let mut panels = 0;
             while panels < cut.whole[WIDTH] {
                 work.panel::<S, WIDTH>(s, first, false);
@@ -418,7 +418,7 @@ fn walk<S: Simd, W: Panelwise<N>, const N: usize>(s: S, work: &mut W) {
                 panels += 1;
             }
         }
-        if const { Cut::new::<S>(W::CHAINS, N).partial == WIDTH } {
+        if const { PanelWidths::new::<S>(W::CHAINS, N).partial == WIDTH } {
             work.panel::<S, WIDTH>(s, first, true);
         }
     });
@@ -619,7 +619,7 @@ mod tests {
     /// Panels hold every output once, no more sums than there are registers for, and are nearly of one width.
     fn check<S: Simd>() {
         for (outputs, chains) in (1..1100).flat_map(|outputs| [1, 2, 4].map(|chains| (outputs, chains))) {
-            let Cut { panels, whole, partial } = Cut::new::<S>(chains, outputs);
+            let PanelWidths { panels, whole, partial } = PanelWidths::new::<S>(chains, outputs);
             let widths = (1..=WIDEST).rev().flat_map(|width| repeat_n(width, whole[width]));
             let widths: Vec<usize> = widths.chain((partial > 0).then_some(partial)).collect();
             let case = format!("{outputs} outputs in {chains} chains: {widths:?}");

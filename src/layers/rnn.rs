@@ -211,7 +211,7 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Layer for Rnn<IN, H
         }
         let d_final = rows_of_layer(d_final, 0, samples);
         let d_above = if LAYERS == 1 { d_output } else { cache.d_between[0].view() };
-        cache.first.with_d_input(|first, d_input| {
+        cache.first.beside_d_input(|first, d_input| {
             self.first.backward_rows(run, input, first, (d_above, d_input), d_final, &mut gradients.first)
         })?;
         cache.d_initial[..samples].copy_from_slice(cache.first.d_initial());

@@ -358,7 +358,7 @@ pub(super) mod over_sequences {
             self.d_input.view()
         }
         /// Does something with the memory of the gradient of the input beside all else.
-        pub(in crate::layers) fn with_d_input<R>(
+        pub(in crate::layers) fn beside_d_input<R>(
             &mut self,
             work: impl FnOnce(&mut Self, &mut SequencesBuf<[f32; IN]>) -> R,
         ) -> R {
@@ -609,7 +609,7 @@ pub(super) mod over_sequences {
             d_final: &Self::State,
             gradients: &mut Self,
         ) -> Result<(), Error> {
-            cache.with_d_input(|cache, d_input| {
+            cache.beside_d_input(|cache, d_input| {
                 self.backward_rows(run, input, cache, (d_output, d_input), d_final, gradients)
             })
         }

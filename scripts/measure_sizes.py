@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""What another size of an `RnnCell` costs a program: bytes of code and seconds of compiling.
+
+    python3 scripts/measure_sizes.py [INxHID ...]   # 10x24 12x40 14x56 16x64 20x100 3x8
+
+Builds a program that makes, steps, runs forward and backward and trains (Adam) a cell of the first size, then of the first
+two, and so on, at opt-level 3 for every instruction set of the target, and prints what each size adds. The first one pays
+for what all sizes share. The seconds are those of the program alone, behind its dependencies, and as noisy as the machine.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+WORK = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "sizes"
+
+MANIFEST = f"""
+[package]
+name = "probe"
+version = "0.0.0"
+edition = "2024"
+[dependencies]
+elman = {{ path = "{ROOT}" }}
+[workspace]
+"""
+
+PROGRAM = """
+use elman::{Adam, Generator, Layer, RnnCell, Sequences};
+use std::hint::black_box;
+
+fn use_cell<const IN: usize, const HID: usize>(generator: &mut Generator) -> Result<(), elman::Error> {
+    let mut cell = RnnCell::<IN, HID>::new(generator);
+    let (x, d) = (vec![[0.5; IN]; 20], vec![[0.1; HID]; 20]);
+    let mut trace = cell.forward(Sequences::one(&x))?;
+    let gradients = cell.backward(Sequences::one(&x), &mut trace, Sequences::one(&d))?;
+    Adam::new(0.1).step(&mut cell, &gradients)?;
+    let mut h = [0.0; HID];
+    cell.step_in_place(&x[0], &mut h);
+    black_box((cell, h));
+    Ok(())
+}
+
+fn main() -> Result<(), elman::Error> {
+    let mut generator = Generator::seed(1);
+    CALLS
+    Ok(())
+}
+"""
+
+
+def build(sizes):
+    """Bytes of code and data, and seconds."""
+    calls = " ".join(f"use_cell::<{inputs}, {hidden}>(&mut generator)?;" for inputs, hidden in sizes)
+    (WORK / "src").mkdir(parents=True, exist_ok=True)
+    (WORK / "Cargo.toml").write_text(MANIFEST)
+    (WORK / "src" / "main.rs").write_text(PROGRAM.replace("CALLS", calls))
+    start = time.time()
+    subprocess.run(["cargo", "build", "--quiet", "--release", "--target-dir", WORK / "target"], cwd=WORK, check=True)
+    seconds = time.time() - start
+    table = subprocess.run(["size", WORK / "target" / "release" / "probe"], check=True, stdout=subprocess.PIPE, text=True)
+    text, data = table.stdout.splitlines()[1].split()[:2]
+    return int(text) + int(data), seconds
+
+
+def main():
+    given = sys.argv[1:] or ["10x24", "12x40", "14x56", "16x64", "20x100", "3x8"]
+    matches = [re.fullmatch(r"(\d+)x(\d+)", size) for size in given]
+    if not all(matches):
+        sys.exit(f"a size is INxHID, such as 10x24: {' '.join(given)}")
+    sizes = [(int(match[1]), int(match[2])) for match in matches]
+    build([])  # the dependencies
+    before, seconds_before = build([])
+    for count in range(1, len(sizes) + 1):
+        after, seconds = build(sizes[:count])
+        print(f"{given[count - 1]:>8}: {(after - before) / 1000:6.1f} KB, {seconds - seconds_before:5.1f} s more", flush=True)
+        before, seconds_before = after, seconds
+
+
+if __name__ == "__main__":
+    main()
