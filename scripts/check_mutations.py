@@ -37,7 +37,7 @@ MUTATIONS = [
     ("kernels/tanh.rs", "s.zero_below(a, s.splat(f32::MIN_POSITIVE))", "a", "tanh: denormal numbers are kept"),
     ("kernels/exp.rs", "s.splat(-LN_2_HIGH), x)", "s.splat(LN_2_HIGH), x)", "exp: a sign in the reduction"),
     ("kernels/softmax.rs", "d_logits[target] -= scale;", "", "softmax: the target is not subtracted"),
-    ("kernels/softmax.rs", "for numbers in [&lanes, starting_at(row, first)] {", "for numbers in [&lanes] {",
+    ("kernels/softmax.rs", "for x in starting_at(row, first) {", "for x in starting_at(row, row.len()) {",
      "softmax: the largest logit misses the tail"),
     ("kernels/softmax.rs", "first + second", "first", "softmax: the second half of the samples is not counted"),
     ("kernels/softmax.rs", "let factor = s.splat(scale / sum);", "let factor = s.splat(1.0 / sum);", "softmax: not scaled"),

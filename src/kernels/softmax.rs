@@ -124,11 +124,17 @@ fn largest<S: Simd>(s: S, row: &[f32]) -> f32 {
     }
     let mut lanes = [f32::NEG_INFINITY; PARTIAL_SUMS];
     s.store(vector, &mut lanes);
-    let mut largest = f32::NEG_INFINITY;
-    for numbers in [&lanes, starting_at(row, first)] {
-        for x in numbers {
-            largest = if *x > largest { *x } else { largest };
+    // By halves: one after the other, each would wait for the one before.
+    let mut width = PARTIAL_SUMS;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            lanes[i] = if lanes[i + width] > lanes[i] { lanes[i + width] } else { lanes[i] };
         }
+    }
+    let mut largest = lanes[0];
+    for x in starting_at(row, first) {
+        largest = if *x > largest { *x } else { largest };
     }
     largest
 }
