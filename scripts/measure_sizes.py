@@ -32,6 +32,7 @@ PROGRAM = """
 use elman::{Adam, Generator, Layer, RnnCell, Sequences};
 use std::hint::black_box;
 
+#[allow(dead_code, reason = "the first program has no sizes")]
 fn use_cell<const IN: usize, const HID: usize>(generator: &mut Generator) -> Result<(), elman::Error> {
     let mut cell = RnnCell::<IN, HID>::new(generator);
     let (x, d) = (vec![[0.5; IN]; 20], vec![[0.1; HID]; 20]);
