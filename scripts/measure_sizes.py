@@ -47,6 +47,7 @@ fn use_cell<const IN: usize, const HID: usize>(generator: &mut Generator) -> Res
 
 fn main() -> Result<(), elman::Error> {
     let mut generator = Generator::seed(1);
+    let _ = &mut generator;
     CALLS
     Ok(())
 }
