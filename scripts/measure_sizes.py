@@ -15,18 +15,9 @@ import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-WORK = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "sizes"
+from check_disassembly import MANIFEST, ROOT
 
-MANIFEST = f"""
-[package]
-name = "probe"
-version = "0.0.0"
-edition = "2024"
-[dependencies]
-elman = {{ path = "{ROOT}" }}
-[workspace]
-"""
+WORK = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "sizes"
 
 PROGRAM = """
 use elman::{Adam, Generator, Layer, RnnCell, Sequences};

@@ -12,9 +12,9 @@ use core::ops::Range;
 ///
 /// - [`Chunked::forward`] is for inference: nothing is kept but the chunk at hand.
 /// - [`Chunked::train`] is backpropagation through the *whole* sequences: the state before every chunk (4 bytes for each
-///   layer, sample and neuron) is kept and the chunk computed again when the backward comes to it (checkpointing: Chen et al. 2016, "Training deep nets with
-///   sublinear memory cost"; through time: Gruslys et al. 2016). The gradients have the bits of
-///   [`Layer::backward_into`]; a training step takes about a third longer.
+///   layer, sample and neuron) is kept and the chunk computed again when the backward comes to it (checkpointing:
+///   Chen et al. 2016, "Training deep nets with sublinear memory cost"; through time:
+///   Gruslys et al. 2016). The gradients have the bits of [`Layer::backward_into`]; a training step takes about a third longer.
 ///
 /// Made once and used again, it allocates nothing from the second call with the same shapes on.
 ///

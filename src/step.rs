@@ -464,6 +464,7 @@ mod on_the_heap {
         }
     }
 }
+
 /// A borrowed model: several streams may share one.
 impl<M: Step> Step for &M {
     type Input = M::Input;

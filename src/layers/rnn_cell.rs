@@ -199,8 +199,7 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
     /// `dz = d_h_next * (1 - h_next^2)`, `dx = W_ih^T dz`, `dh = W_hh^T dz`, `dW += dz (x, h)^T`, `db += dz`.
     ///
     /// This is the form for training without a heap, one sample at a time; it takes 64 bytes of stack for each neuron. Over
-    /// sequences and batches
-    /// `Layer` does the same much faster.
+    /// sequences and batches `Layer` does the same much faster.
     #[must_use]
     pub fn step_backward(
         &self,
