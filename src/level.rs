@@ -155,16 +155,16 @@ impl Level {
         Level::available().last().unwrap_or(Level::PORTABLE)
     }
 
-    /// Runs a kernel of `outputs` neurons at this level, on half-width vectors where they hold all of them: the same
-    /// bits, less latency.
+    /// The level for kernels of `outputs` neurons: half-width vectors where they hold all of them. The same bits, less
+    /// latency.
     #[inline(always)]
-    pub(crate) fn run_narrow<K: Kernel>(self, outputs: usize, kernel: K) -> K::Output {
+    pub(crate) fn narrow(self, outputs: usize) -> Self {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Token::Avx512(token) if outputs <= Avx2::LANES => token.half().run(kernel),
+            Token::Avx512(token) if outputs <= Avx2::LANES => Level(Token::Avx2(token.half())),
             _ => {
                 let _ = outputs;
-                self.run(kernel)
+                self
             }
         }
     }

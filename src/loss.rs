@@ -96,7 +96,8 @@ impl CrossEntropy {
         }
         let mut d_logits = [0.0; C];
         let scale = self.scale(1)?;
-        let row = softmax::Row { logits, target, scale: scale as f32, d_logits: &mut d_logits };
+        let (logits, targets) = (&[logits.as_slice()], &[target]);
+        let row = softmax::Rows { logits, targets, scale: scale as f32, d_logits: &mut d_logits };
         Ok(((row.at(self.level) * scale) as f32, d_logits))
     }
 

@@ -9,7 +9,7 @@ use crate::Level;
 use crate::batch::{self, SAMPLES_PER_GROUP};
 #[cfg(feature = "alloc")]
 use crate::sequences::Sequences;
-use crate::simd::{Kernel, Simd, load_some, store_some};
+use crate::simd::{Kernel, Simd, load_some};
 
 /// Lanes of the partial sums of a row, whatever the lanes of the vectors: what makes the sum the same at every level.
 const PARTIAL_SUMS: usize = 16;
@@ -30,7 +30,7 @@ pub(crate) struct SoftmaxCrossEntropy<'a> {
 impl SoftmaxCrossEntropy<'_> {
     #[inline(never)]
     fn at(self, level: Level) -> f64 {
-        level.run(self)
+        level.narrow(self.logits.width).run(self)
     }
 
     /// The sum of the losses, of groups of samples that are added in pairs: an order that the number of threads does not
@@ -64,99 +64,175 @@ impl Kernel for SoftmaxCrossEntropy<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f64 {
         let Self { logits, targets, scale, d_logits } = self;
+        let width = logits.width;
+        let (mut sample, mut step) = (0, 0);
         let mut total = 0.0;
-        let mut d_rows = d_logits.chunks_exact_mut(logits.width);
-        for sample in 0..targets.batch() {
-            for (step, d_logits) in (0..targets.steps()).zip(&mut d_rows) {
-                let (logits, target) = (logits.row(sample, step), *targets.row(sample, step));
-                total += Row { logits, target, scale, d_logits }.run(s);
+        for d_logits in d_logits.chunks_mut(ROWS_TOGETHER * width) {
+            let count = d_logits.len() / width;
+            let (mut rows, mut classes) = ([[].as_slice(); ROWS_TOGETHER], [0; ROWS_TOGETHER]);
+            for (row, class) in rows.iter_mut().zip(&mut classes).take(count) {
+                (*row, *class) = (logits.row(sample, step), *targets.row(sample, step));
+                step += 1;
+                if step == targets.steps() {
+                    (sample, step) = (sample + 1, 0);
+                }
+            }
+            if count == ROWS_TOGETHER && width <= WIDEST_TOGETHER {
+                total += Rows { logits: &rows, targets: &classes, scale, d_logits }.run(s);
+            } else {
+                for (i, d_logits) in d_logits.chunks_exact_mut(width).enumerate() {
+                    total += Rows { logits: &[rows[i]], targets: &[classes[i]], scale, d_logits }.run(s);
+                }
             }
         }
         total
     }
 }
 
-/// The same for one row.
-pub(crate) struct Row<'a> {
-    pub(crate) logits: &'a [f32],
-    /// Below the length of `logits`.
-    pub(crate) target: usize,
+/// Rows that go through each phase together: one alone would wait for its maximum, its sum and its quotient.
+#[cfg(feature = "alloc")]
+const ROWS_TOGETHER: usize = 8;
+
+/// Numbers in a row up to which that pays: all of them are in the first level of the cache meanwhile.
+#[cfg(feature = "alloc")]
+const WIDEST_TOGETHER: usize = 256;
+
+/// The same for rows of one length.
+pub(crate) struct Rows<'a, const ROWS: usize> {
+    pub(crate) logits: &'a [&'a [f32]; ROWS],
+    /// Below the length of a row.
+    pub(crate) targets: &'a [usize; ROWS],
     pub(crate) scale: f32,
+    /// Row after row.
     pub(crate) d_logits: &'a mut [f32],
 }
 
-impl Row<'_> {
+impl Rows<'_, 1> {
     #[inline(never)]
     pub(crate) fn at(self, level: Level) -> f64 {
-        level.run(self)
+        level.narrow(self.d_logits.len()).run(self)
     }
 }
 
-impl Kernel for Row<'_> {
+impl<const ROWS: usize> Kernel for Rows<'_, ROWS> {
     type Output = f64;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f64 {
-        let Self { logits, target, scale, d_logits } = self;
-        let largest = largest(s, logits);
-        let sum = exponentials(s, logits, largest, d_logits);
-        let factor = s.splat(scale / sum);
-        let mut first = 0;
-        while first < d_logits.len() {
-            let exponentials = starting_at_mut(d_logits, first);
-            store_some(s, s.mul(load_some(s, exponentials), factor), exponentials);
-            first += S::LANES;
+        let Self { logits, targets, scale, d_logits } = self;
+        let width = d_logits.len() / ROWS;
+        let mut largest = [0.0; ROWS];
+        for (largest, logits) in largest.iter_mut().zip(logits) {
+            *largest = largest_of(s, logits);
         }
-        d_logits[target] -= scale;
-        libm::log(f64::from(sum)) - (f64::from(logits[target]) - f64::from(largest))
+        let mut exponentials = [Exponentials { tail: s.splat(0.0), sums: [0.0; PARTIAL_SUMS] }; ROWS];
+        for i in 0..ROWS {
+            exponentials[i].take(s, logits[i], largest[i], &mut d_logits[i * width..(i + 1) * width]);
+        }
+        // The logarithm of a product is the sum of the logarithms. A row's sum is at least 1, and at most its length.
+        let (mut product, mut of_targets) = (1.0, 0.0);
+        for i in 0..ROWS {
+            let (logits, target, row) = (logits[i], targets[i], &mut d_logits[i * width..(i + 1) * width]);
+            let sum = halved(exponentials[i].sums, |a, b| a + b);
+            exponentials[i].multiply(s, scale / sum, row);
+            row[target] -= scale;
+            product *= f64::from(sum);
+            of_targets += f64::from(logits[target]) - f64::from(largest[i]);
+        }
+        libm::log(product) - of_targets
     }
 }
 
 /// The largest element that is not NaN. One that is makes its own exponential NaN, and with it the sum and all results.
 #[inline(always)]
-fn largest<S: Simd>(s: S, row: &[f32]) -> f32 {
-    let mut vector = s.splat(f32::NEG_INFINITY);
-    let mut first = 0;
-    while first + S::LANES <= row.len() {
-        // What is not NaN goes second: the maximum gives it back where the other one is NaN.
-        vector = s.max(s.load(starting_at(row, first)), vector);
-        first += S::LANES;
-    }
-    let mut lanes = [f32::NEG_INFINITY; PARTIAL_SUMS];
-    s.store(vector, &mut lanes);
-    // By halves: one after the other, each would wait for the one before.
-    let mut width = PARTIAL_SUMS;
-    while width > 1 {
-        width /= 2;
-        for i in 0..width {
-            lanes[i] = if lanes[i + width] > lanes[i] { lanes[i + width] } else { lanes[i] };
+fn largest_of<S: Simd>(s: S, row: &[f32]) -> f32 {
+    let mut largest = f32::NEG_INFINITY;
+    if row.len() < S::LANES {
+        for x in row {
+            largest = if *x > largest { *x } else { largest };
         }
+        return largest;
     }
-    let mut largest = lanes[0];
-    for x in starting_at(row, first) {
-        largest = if *x > largest { *x } else { largest };
-    }
-    largest
-}
-
-/// `out = exp(row - largest)`; returns the sum, taken in [`PARTIAL_SUMS`] interleaved parts that are then halved.
-#[inline(always)]
-fn exponentials<S: Simd>(s: S, row: &[f32], largest: f32, out: &mut [f32]) -> f32 {
-    let mut parts = [0.0; PARTIAL_SUMS];
-    let shift = s.splat(largest);
+    let mut vector = s.splat(largest);
     let mut first = 0;
     while first < row.len() {
-        let (out, part) = (starting_at_mut(out, first), starting_at_mut(&mut parts, first % PARTIAL_SUMS));
-        store_some(s, exp(s, s.sub(load_some(s, starting_at(row, first)), shift)), out);
-        s.store(s.add(s.load(part), load_some(s, out)), part);
+        // The last vector ends with the row. What is not NaN goes second: the maximum gives it back where the other one is.
+        vector = s.max(s.load(starting_at(row, first.min(row.len() - S::LANES))), vector);
         first += S::LANES;
     }
+    let mut lanes = [largest; PARTIAL_SUMS];
+    s.store(vector, &mut lanes);
+    halved(lanes, |a, b| if b > a { b } else { a })
+}
+
+/// `exp(x - largest)` of a row, all whole vectors of which are in memory.
+#[derive(Clone, Copy)]
+struct Exponentials<S: Simd> {
+    /// The vector that is not whole, zeros behind the last element.
+    tail: S::F32,
+    /// Interleaved parts of the sum.
+    sums: [f32; PARTIAL_SUMS],
+}
+
+impl<S: Simd> Exponentials<S> {
+    #[inline(always)]
+    fn take(&mut self, s: S, row: &[f32], largest: f32, out: &mut [f32]) {
+        let mut first = 0;
+        while first < row.len() {
+            let logits = starting_at(row, first);
+            let mut exponentials = exp(s, s.sub(load_some(s, logits), s.splat(largest)));
+            if logits.len() >= S::LANES {
+                s.store(exponentials, starting_at_mut(out, first));
+            } else {
+                exponentials = first_lanes(s, exponentials, logits.len());
+                self.tail = exponentials;
+            }
+            let sums = starting_at_mut(&mut self.sums, first % PARTIAL_SUMS);
+            s.store(s.add(s.load(sums), exponentials), sums);
+            first += S::LANES;
+        }
+    }
+
+    /// `row *= number`
+    #[inline(always)]
+    fn multiply(&self, s: S, number: f32, row: &mut [f32]) {
+        let mut first = 0;
+        while first + S::LANES <= row.len() {
+            let numbers = starting_at_mut(row, first);
+            s.store(s.mul(s.load(numbers), s.splat(number)), numbers);
+            first += S::LANES;
+        }
+        if first < row.len() {
+            s.store_partial(s.mul(self.tail, s.splat(number)), starting_at_mut(row, first));
+        }
+    }
+}
+
+/// Zero behind the first `count` lanes.
+#[inline(always)]
+fn first_lanes<S: Simd>(s: S, numbers: S::F32, count: usize) -> S::F32 {
+    const ONES_THEN_ZEROS: [u32; 32] = {
+        let mut bits = [0; 32];
+        let mut i = 0;
+        while i < 16 {
+            bits[i] = u32::MAX;
+            i += 1;
+        }
+        bits
+    };
+    let window = starting_at(bytemuck::must_cast_slice(&ONES_THEN_ZEROS), 16 - count);
+    s.with_bits(s.and(s.to_bits(numbers), s.to_bits(s.load(window))))
+}
+
+/// All lanes in one, the second half of them taken into the first, again and again.
+#[inline(always)]
+fn halved(mut lanes: [f32; PARTIAL_SUMS], both: impl Fn(f32, f32) -> f32) -> f32 {
     let mut width = PARTIAL_SUMS;
     while width > 1 {
         width /= 2;
         for i in 0..width {
-            parts[i] += parts[i + width];
+            lanes[i] = both(lanes[i], lanes[i + width]);
         }
     }
-    parts[0]
+    lanes[0]
 }

@@ -112,7 +112,7 @@ impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
     #[must_use]
     pub fn apply_at(&self, level: Level, x: &[f32; IN]) -> [f32; OUT] {
         const { Self::CHECK };
-        level.run_narrow(OUT, Apply { linear: self, x })
+        level.narrow(OUT).run(Apply { linear: self, x })
     }
 
     /// The backward of one `apply`, given the gradient of its result: adds `dW = dy x^T` and `db = dy` to `gradients` and

@@ -164,7 +164,7 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
     /// [`RnnCell::step_in_place`] at a given level.
     #[inline]
     pub fn step_at(&self, level: Level, x: &[f32; IN], h: &mut [f32; HID]) {
-        level.run_narrow(HID, Step { cell: self, x, h });
+        level.narrow(HID).run(Step { cell: self, x, h });
     }
 
     /// One step of a batch: row `n` of `x` drives row `n` of `h`. See [`Streams`](crate::Streams).
@@ -190,7 +190,7 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
     /// One step of each of as many samples as there are rows.
     #[inline]
     pub(crate) fn step_together(&self, level: Level, x: &[[f32; IN]], h: &mut [[f32; HID]]) {
-        level.run_narrow(HID, StepTogether { cell: self, x, h });
+        level.narrow(HID).run(StepTogether { cell: self, x, h });
     }
 
     /// The backward of one step `h_next = step(x, h)`, given the gradient of `h_next`: adds the gradients of the
@@ -480,7 +480,7 @@ pub(super) mod over_sequences {
         ) {
             if const { Self::STEPS_TOGETHER } {
                 let steps = Steps { weights: self.weights(), input, before: initial, states: out };
-                return level.run_narrow(HID, steps);
+                return level.narrow(HID).run(steps);
             }
             let steps = out.len();
             for start in (0..steps).step_by(STEPS_ALONE) {
@@ -498,7 +498,7 @@ pub(super) mod over_sequences {
                 projection.at(level);
                 let (done, states) = out[..end].split_at_mut(start);
                 let before = done.last().unwrap_or(initial);
-                level.run_narrow(HID, OneSample { weight_hh: &self.weight_hh, before, states });
+                level.narrow(HID).run(OneSample { weight_hh: &self.weight_hh, before, states });
             }
         }
 

@@ -66,7 +66,7 @@ impl<const V: usize, const HID: usize> TokenRnnCell<V, HID> {
     /// [`TokenRnnCell::fold`] at a given level.
     pub fn fold_at<const E: usize>(&mut self, level: Level, embedding: &Embedding<V, E>, cell: &RnnCell<E, HID>) {
         for (row, vector) in self.table.iter_mut().zip(&embedding.weight) {
-            level.run_narrow(HID, Fold { cell, vector, row });
+            level.narrow(HID).run(Fold { cell, vector, row });
         }
         self.weight_hh = cell.weight_hh;
     }
@@ -83,7 +83,7 @@ impl<const V: usize, const HID: usize> Step for TokenRnnCell<V, HID> {
     }
     #[inline]
     fn forward_step(&self, level: Level, token: &usize, state: &mut [f32; HID]) -> [f32; HID] {
-        level.run_narrow(HID, TokenStep { weight_hh: &self.weight_hh, row: &self.table[*token], h: state });
+        level.narrow(HID).run(TokenStep { weight_hh: &self.weight_hh, row: &self.table[*token], h: state });
         *state
     }
 }

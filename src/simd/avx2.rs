@@ -106,6 +106,10 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn store_partial(self, v: __m256, to: &mut [f32]) {
+        if to.len() == 4 {
+            // SAFETY: the slice has 4 writable elements; the store needs no alignment; the token proves the feature.
+            return unsafe { _mm_storeu_ps(to.as_mut_ptr(), _mm256_castps256_ps128(v)) };
+        }
         // SAFETY: the mask selects lanes below `to.len()` only; masked-off lanes are not written; the token proves the feature.
         unsafe { _mm256_maskstore_ps(to.as_mut_ptr(), self.first_lanes(to.len()), v) }
     }

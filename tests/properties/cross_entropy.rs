@@ -64,5 +64,5 @@ fn classes<const C: usize>() {
 
 for_sizes!(classes:
     classes_1(1), classes_2(2), classes_3(3), classes_4(4), classes_5(5), classes_8(8), classes_10(10), classes_15(15),
-    classes_16(16), classes_17(17), classes_31(31), classes_33(33), classes_64(64), classes_70(70),
+    classes_16(16), classes_17(17), classes_31(31), classes_33(33), classes_64(64), classes_70(70), classes_300(300),
 );
