@@ -203,7 +203,7 @@ impl Kernel for Projection<'_> {
             input: Input::Rows(input),
             second_input: None,
             start: Table { data: bias.unwrap_or_default(), ..Table::ZEROS },
-            finish: Finish::NONE,
+            finish: Finish::Nothing,
             output: Output { data: out, first: steps.start * columns, outer, inner, far },
             ahead: &[],
         };

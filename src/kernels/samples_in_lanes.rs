@@ -119,7 +119,7 @@ pub(super) fn backward<S: Simd>(
                 if d_input.is_some() {
                     let weights = Table::along_inner(work.weight_ih, hidden);
                     let out = &mut d_x[(step - start) * x_step..];
-                    let mut rows = rows_of_neurons(weights, None, Table::ZEROS, Finish::NONE, out, samples);
+                    let mut rows = rows_of_neurons(weights, None, Table::ZEROS, Finish::Nothing, out, samples);
                     let chains = [chains(hidden, inputs); 2];
                     multiply_one(s, [&d_z[here..here + state]; 2], chains, samples, inputs, &mut rows);
                 }

@@ -53,14 +53,11 @@ pub(crate) enum Input<'a> {
 /// What becomes of the sums.
 #[derive(Clone, Copy)]
 pub(crate) enum Finish<'a> {
+    /// They are the result.
+    Nothing,
     Tanh,
     /// They are multiplied by the derivative of tanh, `1 - y^2`, where its values `y` are these.
     Slope(Table<'a>),
-}
-
-impl Finish<'_> {
-    /// The sums themselves: the derivative is 1 where the values are 0.
-    pub(crate) const NONE: Finish<'static> = Finish::Slope(Table::ZEROS);
 }
 
 /// Where the results go.
@@ -430,6 +427,16 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
                     // Within the tile, with 16 registers, the compiler would keep the constants of tanh in them, and sums
                     // in memory.
                     if const { S::TILE_ROWS == 6 } { s.call(finish) } else { finish.run(s) }
+                }
+                Finish::Nothing => {
+                    unrolled!(m < M, {
+                        if m >= skip {
+                            let row = &mut to.data[m * to.stride..][columns.clone()];
+                            unrolled!(v < V, {
+                                store::<S, V>(s, sums[m][v], starting_at_mut(row, v * S::LANES));
+                            });
+                        }
+                    });
                 }
                 Finish::Slope(of) => {
                     let of = of.view(outer, inner);
