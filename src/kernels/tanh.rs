@@ -108,8 +108,10 @@ pub(crate) fn times_derivative<S: Simd, const N: usize>(s: S, d: &[f32; N], y: &
     let mut products = [0.0; N];
     let mut first = 0;
     while first < N {
-        let slope = derivative_from_output(s, load_some(s, starting_at(y, first)));
-        store_some(s, s.mul(load_some(s, starting_at(d, first)), slope), starting_at_mut(&mut products, first));
+        // The last vector ends with the row; some products are then taken twice.
+        let begin = first.min(N.saturating_sub(S::LANES));
+        let slope = derivative_from_output(s, load_some(s, starting_at(y, begin)));
+        store_some(s, s.mul(load_some(s, starting_at(d, begin)), slope), starting_at_mut(&mut products, begin));
         first += S::LANES;
     }
     products

@@ -112,7 +112,7 @@ impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
     #[must_use]
     pub fn apply_at(&self, level: Level, x: &[f32; IN]) -> [f32; OUT] {
         const { Self::CHECK };
-        level.narrow(OUT).run(Apply { linear: self, x })
+        level.narrow_alone(OUT).run(Apply { linear: self, x })
     }
 
     /// The backward of one `apply`, given the gradient of its result: adds `dW = dy x^T` and `db = dy` to `gradients` and
@@ -125,7 +125,7 @@ impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
     /// [`Linear::apply_backward`] at a given level.
     #[must_use]
     pub fn apply_backward_at(&self, level: Level, x: &[f32; IN], d_y: &[f32; OUT], gradients: &mut Self) -> [f32; IN] {
-        level.run(ApplyBackward { linear: self, x, d_y, gradients })
+        level.narrow(OUT).run(ApplyBackward { linear: self, x, d_y, gradients })
     }
 }
 

@@ -164,7 +164,7 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
     /// [`RnnCell::step_in_place`] at a given level.
     #[inline]
     pub fn step_at(&self, level: Level, x: &[f32; IN], h: &mut [f32; HID]) {
-        level.narrow(HID).run(Step { cell: self, x, h });
+        level.narrow_alone(HID).run(Step { cell: self, x, h });
     }
 
     /// One step of a batch: row `n` of `x` drives row `n` of `h`. See [`Streams`](crate::Streams).
@@ -239,7 +239,7 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
         d_x: Option<&mut [f32; IN]>,
         gradients: &mut Self,
     ) -> [f32; HID] {
-        level.run(StepBackward { cell: self, step, d_h_next, d_x, gradients })
+        level.narrow(HID).run(StepBackward { cell: self, step, d_h_next, d_x, gradients })
     }
 }
 
@@ -480,7 +480,7 @@ pub(super) mod over_sequences {
         ) {
             if const { Self::STEPS_TOGETHER } {
                 let steps = Steps { weights: self.weights(), input, before: initial, states: out };
-                return level.narrow(HID).run(steps);
+                return level.narrow_alone(HID).run(steps);
             }
             let steps = out.len();
             for start in (0..steps).step_by(STEPS_ALONE) {
@@ -498,7 +498,7 @@ pub(super) mod over_sequences {
                 projection.at(level);
                 let (done, states) = out[..end].split_at_mut(start);
                 let before = done.last().unwrap_or(initial);
-                level.narrow(HID).run(OneSample { weight_hh: &self.weight_hh, before, states });
+                level.narrow_alone(HID).run(OneSample { weight_hh: &self.weight_hh, before, states });
             }
         }
 

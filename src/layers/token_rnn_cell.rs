@@ -83,7 +83,7 @@ impl<const V: usize, const HID: usize> Step for TokenRnnCell<V, HID> {
     }
     #[inline]
     fn forward_step(&self, level: Level, token: &usize, state: &mut [f32; HID]) -> [f32; HID] {
-        level.narrow(HID).run(TokenStep { weight_hh: &self.weight_hh, row: &self.table[*token], h: state });
+        level.narrow_alone(HID).run(TokenStep { weight_hh: &self.weight_hh, row: &self.table[*token], h: state });
         *state
     }
 }
