@@ -467,13 +467,24 @@ mod block {
         columns: usize,
     ) {
         let skip = M - d_weight.len() / columns;
+        let mut totals: [[S::F32; V]; M] = zeros();
+        // All rows are read before any is written: next to a part of a vector that is on its way, a read waits.
+        unrolled!(m < M, {
+            if m >= skip {
+                let begin = (m - skip) * columns;
+                let row = &d_weight[begin..begin + columns];
+                unrolled!(v < V, {
+                    let to = starting_at(row, columns.min(first + v * S::LANES));
+                    totals[m][v] = s.add(load_some(s, to), sums[m][v]);
+                });
+            }
+        });
         unrolled!(m < M, {
             if m >= skip {
                 let begin = (m - skip) * columns;
                 let row = &mut d_weight[begin..begin + columns];
                 unrolled!(v < V, {
-                    let to = starting_at_mut(row, columns.min(first + v * S::LANES));
-                    store_some(s, s.add(load_some(s, to), sums[m][v]), to);
+                    store_some(s, totals[m][v], starting_at_mut(row, columns.min(first + v * S::LANES)));
                 });
             }
         });

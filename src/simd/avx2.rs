@@ -106,12 +106,37 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn store_partial(self, v: __m256, to: &mut [f32]) {
-        if to.len() == 4 {
-            // SAFETY: the slice has 4 writable elements; the store needs no alignment; the token proves the feature.
-            return unsafe { _mm_storeu_ps(to.as_mut_ptr(), _mm256_castps256_ps128(v)) };
+        if to.len() >= Self::LANES {
+            return self.store(v, to);
         }
-        // SAFETY: the mask selects lanes below `to.len()` only; masked-off lanes are not written; the token proves the feature.
-        unsafe { _mm256_maskstore_ps(to.as_mut_ptr(), self.first_lanes(to.len()), v) }
+        // By four, two and one: a masked store takes forty micro-operations on some CPUs, and keeps loads behind it waiting.
+        let (fours, left) = to.split_at_mut(to.len() / 4 * 4);
+        // SAFETY: registers alone; the token proves the feature.
+        let (low, high) = unsafe { (_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v)) };
+        let rest = match fours {
+            [] => low,
+            [..] => {
+                // SAFETY: the slice has 4 writable elements, as it is not empty; the store needs no alignment; the token
+                // proves the feature.
+                unsafe { _mm_storeu_ps(fours.as_mut_ptr(), low) };
+                high
+            }
+        };
+        let (two, one) = left.split_at_mut(left.len() / 2 * 2);
+        let last = if two.is_empty() {
+            rest
+        } else {
+            // SAFETY: the slice has 2 writable elements, as it is not empty; the store needs no alignment; the token proves the
+            // feature.
+            unsafe {
+                _mm_storel_epi64(two.as_mut_ptr().cast(), _mm_castps_si128(rest));
+                _mm_movehl_ps(rest, rest)
+            }
+        };
+        if let [one] = one {
+            // SAFETY: registers alone; the token proves the feature.
+            *one = unsafe { _mm_cvtss_f32(last) };
+        }
     }
 
     #[inline(always)]
