@@ -189,16 +189,17 @@ def global_offset_table(binary, code):
     return table
 
 
-def loaded(body, register):
-    """The entries of the table that a function loads into a register: what it calls again and again stays there."""
-    loads = (re.match(rf"mov +0x[0-9a-f]+\(%rip\),{register} +# ([0-9a-f]+) <", line) for line in body)
-    return [int(load[1], 16) for load in loads if load]
+def loaded(lines, register):
+    """The entry of the table that a function has last loaded into a register before these lines end: what it calls again
+    and again stays there."""
+    loads = (re.match(rf"mov +0x[0-9a-f]+\(%rip\),{register} +# ([0-9a-f]+) <", line) for line in reversed(lines))
+    return next((int(load[1], 16) for load in loads if load), None)
 
 
 def callees(body, table):
     """The names of the functions that a function calls, or jumps to at its end."""
     found = []
-    for line in body:
+    for i, line in enumerate(body):
         if not (call := re.match(r"(?:call|jmp)\w*\s+(.*)", line)):
             continue
         if through_table := re.search(r"# ([0-9a-f]+) <", call[1]):
@@ -207,8 +208,8 @@ def callees(body, table):
             # A jump within a function shows its name and an offset.
             if not re.search(r"\+0x[0-9a-f]+$", direct[1]):
                 found.append(direct[1])
-        elif (register := re.fullmatch(r"\*(%r\w+)", call[1])) and (entries := loaded(body, register[1])):
-            found += [table.get(entry, "?") for entry in entries]
+        elif (register := re.fullmatch(r"\*(%r\w+)", call[1])) and (entry := loaded(body[:i], register[1])):
+            found.append(table.get(entry, "?"))
         else:
             found.append(call[1])
     return found
