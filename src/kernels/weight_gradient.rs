@@ -102,8 +102,8 @@ mod block {
     /// Where the output gradients are.
     #[derive(Clone, Copy)]
     enum Gradients<'a> {
-        /// Packed, each panel row after row.
-        Packed(&'a [f32]),
+        /// Packed, each panel row after row; and their sums, panel after panel.
+        Packed { rows: &'a [f32], sums: &'a [f32] },
         /// Where they were. Numbers that follow a row stand where zeros would: no result of them is used.
         InPlace(Strided<'a>),
     }
@@ -132,7 +132,8 @@ mod block {
         pub(crate) fn memory<S: Simd>(_: S, rows: usize, packed_columns: usize, inputs: usize) -> usize {
             let in_slabs = packed_columns > 0 && inputs >= inputs_for_slabs(S::TILE_ROWS);
             let slabs = if in_slabs { TILES_TOGETHER * S::TILE_ROWS } else { 0 };
-            rows * (cut(S::LANES, packed_columns).padded() + slabs)
+            let padded = cut(S::LANES, packed_columns).padded();
+            rows * (padded + slabs) + padded
         }
 
         /// A block of so many samples and steps whose rows are read where they are. Behind the last one there are two vectors
@@ -157,17 +158,19 @@ mod block {
             memory: &'a mut [f32],
         ) -> Self {
             let (rows, cut) = (grid.0 * grid.1, cut(S::LANES, columns));
-            let (memory, slabs) = memory.split_at_mut(rows * cut.padded());
+            let (packed, memory) = memory.split_at_mut(rows * cut.padded());
+            let (sums, slabs) = memory.split_at_mut(cut.padded());
             for panel in 0..cut.count() {
-                let Span { first, width } = cut.span(panel);
-                let mut to = memory[first * rows..][..width * rows].chunks_exact_mut(width);
-                for sample in 0..grid.0 {
-                    for (step, to) in (0..grid.1).zip(&mut to) {
-                        copy_padded(s, &d_output.row(sample, step)[first..], to);
-                    }
+                let span = cut.span(panel);
+                let to = &mut packed[span.first * rows..][..span.width * rows];
+                let sums = &mut sums[span.first..][..span.width];
+                if span.is_half(s) {
+                    pack_panel(s.half(), d_output, grid, columns, span, to, sums);
+                } else {
+                    pack_panel(s, d_output, grid, columns, span, to, sums);
                 }
             }
-            Self { d_output: Gradients::Packed(memory), slabs, grid, columns }
+            Self { d_output: Gradients::Packed { rows: packed, sums }, slabs, grid, columns }
         }
 
         #[inline(always)]
@@ -181,8 +184,8 @@ mod block {
             let (samples, steps) = self.grid;
             let span = cut(S::LANES, self.columns).span(panel);
             match self.d_output {
-                Gradients::Packed(data) => PanelRows {
-                    data: &data[span.first * samples * steps..],
+                Gradients::Packed { rows, .. } => PanelRows {
+                    data: &rows[span.first * samples * steps..],
                     sample_stride: steps * span.width,
                     step_stride: span.width,
                     span,
@@ -199,7 +202,7 @@ mod block {
         /// `d_weight[k][n] += sum over the block of input[k] * d_output[n]`, `d_weight` being input-major.
         #[inline(always)]
         pub(crate) fn add_outer_products<S: Simd>(&mut self, s: S, input: &impl Source, d_weight: &mut [f32]) {
-            let in_slabs = matches!(self.d_output, Gradients::Packed(_))
+            let in_slabs = matches!(self.d_output, Gradients::Packed { .. })
                 && d_weight.len() / self.columns >= inputs_for_slabs(S::TILE_ROWS);
             for panel in 0..self.panels(s) {
                 let panel = self.panel(s, panel);
@@ -268,6 +271,10 @@ mod block {
         /// `d_bias[n] += sum over the block of d_output[n]`
         #[inline(always)]
         pub(crate) fn add_rows<S: Simd>(&self, s: S, d_bias: &mut [f32]) {
+            if let Gradients::Packed { sums, .. } = self.d_output {
+                add_row(s, &sums[..self.columns], d_bias);
+                return;
+            }
             for panel in 0..self.panels(s) {
                 let panel = self.panel(s, panel);
                 if panel.span.is_half(s) {
@@ -317,12 +324,40 @@ mod block {
         }
     }
 
-    /// Copies as much as there is, followed by zeros.
+    /// Copies the columns of a panel, row after row, zeros behind the last column; and adds up the rows, which takes no time
+    /// of its own.
     #[inline(always)]
-    fn copy_padded<S: Simd>(s: S, from: &[f32], to: &mut [f32]) {
-        for (v, to) in to.chunks_mut(S::LANES).enumerate() {
-            let from = &from[from.len().min(v * S::LANES)..];
-            store_some(s, load_some(s, from), to);
+    fn pack_panel<S: Simd>(
+        s: S,
+        d_output: &Strided<'_>,
+        grid: (usize, usize),
+        columns: usize,
+        Span { first, width }: Span,
+        to: &mut [f32],
+        sums: &mut [f32],
+    ) {
+        let mut to = to.chunks_exact_mut(width);
+        let stride = d_output.step_stride * d_output.width;
+        let mut totals = [s.splat(0.0); 2];
+        for sample in 0..grid.0 {
+            let mut from = d_output.view(sample, 0).data;
+            for to in (&mut to).take(grid.1) {
+                let row = &from[first..columns];
+                if width == S::LANES {
+                    let numbers = load_some(s, row);
+                    s.store(numbers, to);
+                    totals[0] = s.add(totals[0], numbers);
+                } else {
+                    let numbers = [s.load(row), load_some(s, starting_at(row, S::LANES))];
+                    s.store(numbers[0], to);
+                    s.store(numbers[1], starting_at_mut(to, S::LANES));
+                    totals = [s.add(totals[0], numbers[0]), s.add(totals[1], numbers[1])];
+                }
+                from = from.get(stride..).unwrap_or_default();
+            }
+        }
+        for (sums, total) in sums.chunks_exact_mut(S::LANES).zip(totals) {
+            s.store(total, sums);
         }
     }
 
