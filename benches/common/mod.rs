@@ -14,6 +14,9 @@ pub fn rows<const N: usize>(generator: &mut Generator, count: usize) -> Vec<[f32
     rows
 }
 
+/// What a turn takes at least: a short work would otherwise be measured while the core wakes up from another.
+const TURN: Duration = Duration::from_millis(2);
+
 /// The shortest of some runs in seconds, for each of several works that take turns, so that a slow moment of the machine
 /// hits all of them.
 pub fn shortest_in_turns(time: Duration, works: &mut [&mut dyn FnMut()]) -> Vec<f64> {
@@ -22,9 +25,12 @@ pub fn shortest_in_turns(time: Duration, works: &mut [&mut dyn FnMut()]) -> Vec<
     let mut rounds = 0;
     while rounds < 5 || start.elapsed() < time {
         for (work, shortest) in works.iter_mut().zip(&mut shortest) {
-            let run = Instant::now();
-            work();
-            *shortest = shortest.min(run.elapsed().as_secs_f64());
+            let turn = Instant::now();
+            while turn.elapsed() < TURN {
+                let run = Instant::now();
+                work();
+                *shortest = shortest.min(run.elapsed().as_secs_f64());
+            }
         }
         rounds += 1;
     }
