@@ -51,8 +51,11 @@ const LIMIT: f32 = 9.03125;
 /// What names the segments: `SCALE * |x| + OFFSET`, 0.5 to 8.
 const SCALE: f32 = 0.828;
 const OFFSET: f32 = 0.5;
-/// Where the first segment ends. In it `tanh(x) = x + x p(x)`, so that small inputs keep all their bits.
-const FIRST_END: f32 = 0.75;
+/// The bits of the smallest number in the second segment: `SCALE * x + OFFSET` rounds to 0.75, with one rounding and with
+/// two. In the first, `tanh(x) = x + x p(x)`, so that small inputs keep all their bits.
+const SECOND: i32 = 0x3e9a_96e0;
+/// The bits of the smallest normal number.
+const NORMAL: i32 = f32::MIN_POSITIVE.to_bits() as i32;
 
 /// `tanh(x)`: `|y| <= 1`, `tanh(-x) = -tanh(x)`, `tanh(+-inf) = +-1`, tiny numbers and signed zeros are kept, denormal numbers
 /// become zeros of their sign, NaN stays NaN.
@@ -73,10 +76,12 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let c46 = s.mul_add(d2, s.lookup(&C6.0, segment), c45);
     let p = s.mul_add(s.mul(d2, d2), c46, s.mul_add(d2, c23, c01));
 
-    // A state that nothing feeds would end among the denormal numbers, stay there, as their rounding stops it, and slow every
-    // step to come. Here they do not wait for the polynomial, whose product with one rounds to zero.
-    let small = s.zero_below(a, s.splat(f32::MIN_POSITIVE));
-    let base = s.select_less(t, s.splat(FIRST_END), small, s.lookup(&BASE.0, segment));
+    // In the first segment a normal number is its own base, one comparison for both ends of them: what is below wraps around.
+    // The base of a denormal number is the zero of the table, and its product with the polynomial rounds to zero. A state that
+    // nothing feeds would otherwise end among them, stay there, as their rounding stops it, and slow every step to come.
+    let distance = s.add_i32(s.to_bits(a), s.splat_i32(i32::MIN.wrapping_sub(NORMAL)));
+    let end = s.splat_i32(i32::MIN + (SECOND - NORMAL));
+    let base = s.select_less_i32(distance, end, a, s.lookup(&BASE.0, segment));
     let y = s.mul_add(d, p, base);
     let sign = s.and(bits, s.splat_i32(i32::MIN));
     s.with_bits(s.or(s.to_bits(y), sign))

@@ -200,6 +200,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
     }
     #[inline(always)]
+    fn select_less_i32(self, a: __m256i, b: __m256i, then: __m256, otherwise: __m256) -> __m256 {
+        // SAFETY: registers alone; the token proves the feature.
+        unsafe { _mm256_blendv_ps(otherwise, then, _mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a))) }
+    }
+    #[inline(always)]
     fn zero_below(self, a: __m256, limit: __m256) -> __m256 {
         // SAFETY: registers alone; the token proves the feature.
         unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(a, limit), a) }

@@ -81,6 +81,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn interleave_fours(self, a: Self::F32, b: Self::F32) -> (Self::F32, Self::F32);
     /// `then` where `a < b`, `otherwise` elsewhere (also where either is NaN).
     fn select_less(self, a: Self::F32, b: Self::F32, then: Self::F32, otherwise: Self::F32) -> Self::F32;
+    /// The same for integers.
+    fn select_less_i32(self, a: Self::I32, b: Self::I32, then: Self::F32, otherwise: Self::F32) -> Self::F32;
     /// Zero where `a < limit`, `a` elsewhere (also where either is NaN).
     fn zero_below(self, a: Self::F32, limit: Self::F32) -> Self::F32;
 

@@ -128,6 +128,10 @@ impl Simd for Portable {
         a.simd_lt(b).bitselect(then, otherwise)
     }
     #[inline(always)]
+    fn select_less_i32(self, a: i32x4, b: i32x4, then: f32x4, otherwise: f32x4) -> f32x4 {
+        cast::<i32x4, f32x4>(a.simd_lt(b)).bitselect(then, otherwise)
+    }
+    #[inline(always)]
     fn load_four(self, from: &[f32]) -> f32x4 {
         self.load(from)
     }
