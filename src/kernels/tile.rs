@@ -416,8 +416,19 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
             }
             let (to, columns) = (rows.output.view(outer, inner), column..columns);
             match rows.finish {
+                // Out of the registers that they are in: that takes as many as AVX-512 has, and a tanh that is short.
+                Finish::Tanh if const { S::LANES == 16 } => {
+                    unrolled!(m < M, {
+                        if m >= skip {
+                            let row = &mut to.data[m * to.stride..][columns.clone()];
+                            unrolled!(v < V, {
+                                store::<S, V>(s, tanh(s, sums[m][v]), starting_at_mut(row, v * S::LANES));
+                            });
+                        }
+                    });
+                }
                 Finish::Tanh => {
-                    // A copy, made vector by vector: the sums themselves would have to be in memory all the time.
+                    // Out of a copy, made vector by vector: the sums themselves would have to be in memory all the time.
                     let mut finished: [[S::F32; V]; M] = zeros();
                     unrolled!(m < M, {
                         finished[m] = sums[m];
@@ -456,7 +467,7 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
     }
 }
 
-/// tanh of the rows of a tile, those behind the first `skip`. A loop that is not unrolled: tanh is long.
+/// tanh of the rows of a tile, those behind the first `skip`: a loop, as tanh is long.
 struct FinishByTanh<'a, const V: usize> {
     /// Vector by vector.
     sums: &'a [f32],
