@@ -19,10 +19,10 @@ pub(crate) const fn pay(lanes: usize, hidden: usize) -> bool {
     if lanes == 16 { 7 * hidden < 6 * padded } else { hidden < padded && hidden < 64 }
 }
 
-/// The same for the way back, where more is turned into columns: a single vector of neurons is faster as it is, and sizes
-/// count sooner.
+/// The same for the way back, where more is turned into columns: a single vector of neurons is faster as it is, unless half of
+/// it is empty, and sizes count sooner.
 pub(super) const fn pay_back(lanes: usize, hidden: usize) -> bool {
-    hidden > lanes && pay(lanes, hidden) && (lanes == 16 || hidden < 40)
+    (hidden > lanes || 2 * hidden <= lanes) && pay(lanes, hidden) && (lanes == 16 || hidden < 40)
 }
 
 /// [`Forward`] over samples of one whole vector or two.
