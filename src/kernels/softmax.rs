@@ -211,17 +211,8 @@ impl<S: Simd> Exponentials<S> {
 /// Zero behind the first `count` lanes.
 #[inline(always)]
 fn first_lanes<S: Simd>(s: S, numbers: S::F32, count: usize) -> S::F32 {
-    const ONES_THEN_ZEROS: [u32; 32] = {
-        let mut bits = [0; 32];
-        let mut i = 0;
-        while i < 16 {
-            bits[i] = u32::MAX;
-            i += 1;
-        }
-        bits
-    };
-    let window = starting_at(bytemuck::must_cast_slice(&ONES_THEN_ZEROS), 16 - count);
-    s.with_bits(s.and(s.to_bits(numbers), s.to_bits(s.load(window))))
+    const ALL_BITS: [f32; PARTIAL_SUMS] = [f32::from_bits(u32::MAX); PARTIAL_SUMS];
+    s.with_bits(s.and(s.to_bits(numbers), s.to_bits(s.load_partial(&ALL_BITS[..count]))))
 }
 
 /// All lanes in one, the second half of them taken into the first, again and again.

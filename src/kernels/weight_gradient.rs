@@ -23,19 +23,15 @@ pub(crate) fn add_row<S: Simd>(s: S, d_output: &[f32], d_bias: &mut [f32]) {
 
 /// `to[n] += x * d[n]`
 ///
-/// In whole vectors, of which the last one ends with the row, or number by number: on many CPUs a load waits for a store of
-/// a part of a vector right before it, which here is that of the row before.
+/// In whole vectors, of which the last one ends with the row, where there is one: on many CPUs a load waits for a masked store
+/// right before it, which here would be that of the row before.
 #[inline(always)]
 fn add_multiple<S: Simd>(s: S, x: f32, d: &[f32], to: &mut [f32]) {
     let Some(last) = d.len().checked_sub(S::LANES) else {
         if S::Half::LANES < S::LANES {
             add_multiple(s.half(), x, d, to);
-        } else if d.len() == 4 {
-            store_some(s, s.add(load_some(s, to), s.mul(s.splat(x), load_some(s, d))), to);
         } else {
-            for (to, d) in to.iter_mut().zip(d) {
-                *to += x * d;
-            }
+            store_some(s, s.add(load_some(s, to), s.mul(s.splat(x), load_some(s, d))), to);
         }
         return;
     };
