@@ -202,6 +202,9 @@ def callees(body, table):
     for i, line in enumerate(body):
         if not (call := re.match(r"(?:call|jmp)\w*\s+(.*)", line)):
             continue
+        # A `match` by a table of distances jumps within the function.
+        if i > 1 and line.startswith("jmp") and re.match(r"movslq \(%r\w+,%r\w+,4\),", body[i - 2]):
+            continue
         if through_table := re.search(r"# ([0-9a-f]+) <", call[1]):
             found.append(table.get(int(through_table[1], 16), "?"))
         elif direct := re.search(r"<(.*)>$", call[1]):

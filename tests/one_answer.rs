@@ -269,7 +269,7 @@ mod forwards {
     for_sizes!(forward:
         in_2_hid_3_layers_1(2, 3, 1), in_10_hid_8_layers_2(10, 8, 2), in_7_hid_16_layers_1(7, 16, 1),
         in_17_hid_33_layers_2(17, 33, 2), in_33_hid_17_layers_3(33, 17, 3), in_64_hid_64_layers_1(64, 64, 1),
-        in_5_hid_130_layers_1(5, 130, 1),
+        in_5_hid_130_layers_1(5, 130, 1), in_7_hid_42_layers_1(7, 42, 1), in_40_hid_66_layers_1(40, 66, 1),
     );
 }
 
@@ -278,7 +278,7 @@ mod backwards {
     for_sizes!(backward:
         in_2_hid_3_layers_1(2, 3, 1), in_10_hid_8_layers_2(10, 8, 2), in_7_hid_16_layers_1(7, 16, 1),
         in_17_hid_33_layers_2(17, 33, 2), in_33_hid_17_layers_3(33, 17, 3), in_64_hid_64_layers_1(64, 64, 1),
-        in_5_hid_130_layers_1(5, 130, 1),
+        in_5_hid_130_layers_1(5, 130, 1), in_7_hid_42_layers_1(7, 42, 1), in_40_hid_66_layers_1(40, 66, 1),
     );
 }
 

@@ -44,6 +44,8 @@ mod exhaustive;
 pub(crate) mod exp;
 pub(crate) mod matvec;
 #[cfg(feature = "alloc")]
+mod neuron_tile;
+#[cfg(feature = "alloc")]
 pub(crate) mod pack;
 #[cfg(feature = "alloc")]
 pub(crate) mod recurrence;

@@ -3,10 +3,10 @@
 //! Everything inside is batch-first: row `(b, t)` of `[samples][steps][hidden]`.
 
 use super::matvec::{self, Tanh, Weights};
+use super::neuron_tile::NeuronTiles;
 use super::pack::{Panels, Scratch};
 use super::samples_in_lanes;
 use super::tile::{self, Ahead, Finish, Input, Output, Rows, Table};
-use super::transpose::copy_transposed;
 use super::view::View;
 use super::weight_gradient::{Block, COLUMNS_IN_PLACE, Source};
 use crate::Level;
@@ -134,9 +134,9 @@ pub(crate) struct PackedCell {
     pub(crate) recurrent: Panels,
     /// `bias_ih + bias_hh`
     pub(crate) bias: Scratch,
-    /// For samples in lanes: the weights of each neuron, one neuron after the other.
-    pub(crate) input_of_neurons: Scratch,
-    pub(crate) recurrent_of_neurons: Scratch,
+    /// For samples in lanes: what each neuron is given by each input, and by each neuron.
+    pub(crate) input_of_neurons: NeuronTiles,
+    pub(crate) recurrent_of_neurons: NeuronTiles,
 }
 
 impl PackedCell {
@@ -149,12 +149,18 @@ impl PackedCell {
         }
     }
 
-    /// Packs what else [`Forward`] reads.
-    pub(crate) fn pack_recurrent(&mut self, lanes: usize, weight_ih: &[f32], weight_hh: &[f32], hidden: usize) {
+    /// Packs what else [`Forward`] over so many samples reads.
+    pub(crate) fn pack_recurrent(
+        &mut self,
+        lanes: usize,
+        [weight_ih, weight_hh]: [&[f32]; 2],
+        hidden: usize,
+        samples: usize,
+    ) {
         self.recurrent.pack(lanes, weight_hh, hidden);
-        if samples_in_lanes::pay(lanes, hidden) {
-            copy_transposed(weight_ih, hidden, self.input_of_neurons.get(weight_ih.len()));
-            copy_transposed(weight_hh, hidden, self.recurrent_of_neurons.get(weight_hh.len()));
+        if samples_in_lanes::samples(lanes, hidden, samples) > 0 {
+            self.input_of_neurons.pack_transposed(weight_ih, hidden);
+            self.recurrent_of_neurons.pack_transposed(weight_hh, hidden);
         }
     }
 }
@@ -240,12 +246,13 @@ impl Kernel for Forward<'_> {
     fn run<S: Simd>(self, s: S) {
         let Forward { mut input, mut initial, packed, mut out, mut samples, steps, scratch } = self;
         let hidden = packed.recurrent.columns();
-        while samples >= S::LANES && samples_in_lanes::pay(S::LANES, hidden) {
-            let done = (samples / S::LANES).min(2) * S::LANES;
+        let mut in_lanes = samples_in_lanes::samples(S::LANES, hidden, samples);
+        while in_lanes > 0 {
+            let done = in_lanes.min(2 * S::LANES);
             let (now, later) = out.split_at_mut(done * steps * hidden);
             samples_in_lanes::forward(s, Forward { input, initial, packed, out: now, samples: done, steps, scratch });
             (input, initial) = (input.starting_at_sample(done), initial.starting_at_sample(done));
-            (out, samples) = (later, samples - done);
+            (out, samples, in_lanes) = (later, samples - done, in_lanes - done);
         }
         if samples == 0 {
             return;
@@ -328,6 +335,24 @@ impl<const HID: usize> Kernel for OneSample<'_, HID> {
 pub(crate) struct PackedTranspose {
     pub(crate) input: Panels,
     pub(crate) recurrent: Panels,
+    /// For samples in lanes: what each input gives to each neuron, and each neuron to each.
+    pub(crate) input_of_neurons: NeuronTiles,
+    pub(crate) recurrent_of_neurons: NeuronTiles,
+}
+
+impl PackedTranspose {
+    /// Packs what [`Backward`] reads of input-major weights; those of the inputs, if anybody asks for their gradient.
+    pub(crate) fn pack(&mut self, lanes: usize, weight_ih: Option<&[f32]>, weight_hh: &[f32], hidden: usize) {
+        let in_lanes = samples_in_lanes::pay_back(lanes, hidden);
+        let recurrent = Some((weight_hh, &mut self.recurrent, &mut self.recurrent_of_neurons));
+        let input = weight_ih.map(|weights| (weights, &mut self.input, &mut self.input_of_neurons));
+        for (weights, panels, of_neurons) in recurrent.into_iter().chain(input) {
+            panels.pack_transposed(lanes, weights, hidden);
+            if in_lanes {
+                of_neurons.pack(weights, hidden);
+            }
+        }
+    }
 }
 
 /// What a backward over samples reads.
@@ -344,9 +369,6 @@ pub(crate) struct BackwardInputs<'a> {
     /// Gradient of the last hidden state, one row a sample, on top of `d_output`.
     pub(crate) d_final: Option<Strided<'a>>,
     pub(crate) packed: &'a PackedTranspose,
-    /// What each input gives to each neuron, and each neuron to each: the rows of the packed matrices.
-    pub(crate) weight_ih: &'a [f32],
-    pub(crate) weight_hh: &'a [f32],
 }
 
 impl BackwardInputs<'_> {
@@ -417,7 +439,7 @@ impl Kernel for Backward<'_> {
         let inputs = self.inputs;
         let BackwardInputs { hidden, samples, steps, input, initial, output, d_output, d_final: last, packed, .. } =
             inputs;
-        let in_lanes = samples.is_multiple_of(S::LANES) && samples_in_lanes::pay_back(S::LANES, hidden);
+        let in_lanes = samples_in_lanes::back(S::LANES, hidden, samples);
         // One row more than there are steps: samples a power of two apart would share the same few sets of the cache.
         let slots = STEPS_PER_BLOCK.min(steps) + 1;
         let in_place = hidden <= COLUMNS_IN_PLACE;

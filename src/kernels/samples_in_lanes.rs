@@ -1,28 +1,49 @@
 //! The recurrence with samples in lanes, for layers whose neurons would leave many lanes empty; its backward beneath it.
 //!
-//! The roles are exchanged: the rows of the tile are neurons, whose weights are broadcast, and its columns are samples.
-//! Every sum has the same terms in the same order, so that the bits are the same.
+//! The roles are exchanged: the rows of a tile are neurons, whose weights are broadcast, and its columns are samples
+//! ([`neuron_tile`](super::neuron_tile)). Every sum has the same terms in the same order, so that the bits are the same.
 
 use super::chains;
+use super::neuron_tile::{Product, Sum};
 use super::recurrence::{BackwardInputs, Forward, Strided};
-use super::tile::{Finish, Input, Output, Rows, Table, multiply_one};
+use super::tanh::TanhInPlace;
 use super::transpose::{ColumnsToRows, RowsToColumns};
 use super::view::{View, ViewMut};
 use crate::simd::Simd;
 use core::ops::Range;
 
-/// Whether whole vectors of samples are faster in lanes than the neurons, as measured: where neurons would leave more than
-/// a seventh of the lanes empty; and with lanes whose vectors are stored in part at a price, where neurons leave any
-/// empty, up to sizes at which that does not count.
-pub(crate) const fn pay(lanes: usize, hidden: usize) -> bool {
-    let padded = hidden.next_multiple_of(lanes);
-    if lanes == 16 { 7 * hidden < 6 * padded } else { hidden < padded && hidden < 64 }
+/// How many samples, the first ones, a forward takes in lanes.
+pub(crate) const fn samples(lanes: usize, hidden: usize, samples: usize) -> usize {
+    let pay = leave_lanes_empty(lanes, hidden) && (hidden > 32 || !nearly_fill(lanes, hidden));
+    if pay { whole_vectors(lanes, hidden, samples) } else { 0 }
 }
 
-/// The same for the way back, where more is turned into columns: a single vector of neurons is faster as it is, unless half of
-/// it is empty, and sizes count sooner.
+/// Whether the way back takes so many samples in lanes.
+pub(super) const fn back(lanes: usize, hidden: usize, samples: usize) -> bool {
+    pay_back(lanes, hidden) && whole_vectors(lanes, hidden, samples) == samples
+}
+
+/// Whether the way back takes whole vectors of samples in lanes. More is turned into columns than in a forward: neurons that
+/// are a single vector have to leave more of it empty.
 pub(super) const fn pay_back(lanes: usize, hidden: usize) -> bool {
-    (hidden > lanes || 2 * hidden <= lanes) && pay(lanes, hidden) && (lanes == 16 || hidden < 40)
+    leave_lanes_empty(lanes, hidden) && !nearly_fill(lanes, hidden) && (lanes < 16 || hidden > 16 || hidden <= 12)
+}
+
+/// Whether the neurons do not fill pairs of vectors (of 16 lanes, whole vectors): then samples are faster in lanes, as measured
+/// for this and all that follows. Many neurons lose little by that.
+const fn leave_lanes_empty(lanes: usize, hidden: usize) -> bool {
+    let filled = if lanes < 8 { 2 * lanes } else { 16 };
+    !hidden.is_multiple_of(filled) && hidden < 104
+}
+
+/// Whether neurons fill nearly all of 16 lanes.
+const fn nearly_fill(lanes: usize, hidden: usize) -> bool {
+    lanes == 16 && 15 * hidden >= 14 * hidden.next_multiple_of(lanes)
+}
+
+/// How many of some samples are whole vectors, or pairs of them where a single vector is no faster than rows of neurons.
+const fn whole_vectors(lanes: usize, hidden: usize, samples: usize) -> usize {
+    samples - samples % if lanes == 16 || hidden < 40 { lanes } else { 2 * lanes }
 }
 
 /// [`Forward`] over samples of one whole vector or two.
@@ -31,6 +52,7 @@ pub(crate) fn forward<S: Simd>(s: S, work: Forward<'_>) {
     let Forward { input, initial, packed, out, samples, steps, scratch } = work;
     let (inputs, hidden) = (packed.input.rows(), packed.recurrent.columns());
     let chains = [chains(inputs, hidden), chains(hidden, hidden)];
+    let weights = [packed.input_of_neurons.weights(), packed.recurrent_of_neurons.weights()];
     let together = steps_together((inputs + hidden) * samples).min(steps);
     // Columns of samples: of the inputs, of the state before some steps and those after each, and the bias in all.
     let (x_step, state) = (inputs * samples, hidden * samples);
@@ -46,12 +68,11 @@ pub(crate) fn forward<S: Simd>(s: S, work: Forward<'_>) {
         steps_to_columns(s, &input, first..first + count, x, samples);
         for step in 0..count {
             let (before, after) = states.split_at_mut((step + 1) * state);
-            let input = Table::along_inner(packed.input_of_neurons.as_slice(inputs * hidden), inputs);
-            let recurrent = Table::along_inner(packed.recurrent_of_neurons.as_slice(hidden * hidden), hidden);
-            let start = Table::along_inner(start, samples);
-            let mut rows = rows_of_neurons(input, Some(recurrent), start, Finish::Tanh, &mut after[..state], samples);
-            let panels = [&x[step * x_step..][..x_step], &before[step * state..]];
-            multiply_one(s, panels, chains, samples, hidden, &mut rows);
+            let input = Sum { weights: weights[0], columns: &x[step * x_step..], chains: chains[0] };
+            let recurrent = Sum { weights: weights[1], columns: &before[step * state..], chains: chains[1] };
+            let out = &mut after[..state];
+            Product { sums: &[input, recurrent], start, slope: &[], out, samples }.run(s);
+            s.call(TanhInPlace(out));
         }
         let out = &mut out[first * hidden..];
         columns_to_rows(s, &states[state..], samples, count * hidden, out, steps * hidden);
@@ -86,6 +107,9 @@ pub(super) fn backward<S: Simd>(
     let BackwardInputs { hidden, input: Strided { width: inputs, .. }, output, d_output, .. } = *work;
     let most = work.samples.min(2 * S::LANES);
     let together = steps_together(numbers_of_step(work, most));
+    let recurrent = work.packed.recurrent_of_neurons.weights();
+    // Packed where anybody asks for the gradient of the input.
+    let input = d_input.is_some().then(|| work.packed.input_of_neurons.weights());
     for sample in (0..work.samples).step_by(most) {
         let samples = most.min(work.samples - sample);
         let (state, x_step) = (hidden * samples, inputs * samples);
@@ -108,20 +132,14 @@ pub(super) fn backward<S: Simd>(
                 } else {
                     let (before, behind) =
                         d_z.split_at_mut(if step + 1 == end { together * state } else { here + state });
-                    let slope = Finish::Slope(Table::along_inner(&h[here..], samples));
-                    let weights = Table::along_inner(work.weight_hh, hidden);
-                    let start = Table::along_inner(&d_h[here..], samples);
+                    let sum = Sum { weights: recurrent, columns: behind, chains: chains(hidden, hidden) };
                     let out = &mut before[here..here + state];
-                    let mut rows = rows_of_neurons(weights, None, start, slope, out, samples);
-                    let chains = [chains(hidden, hidden); 2];
-                    multiply_one(s, [&behind[..state]; 2], chains, samples, hidden, &mut rows);
+                    Product { sums: &[sum], start: &d_h[here..], slope: &h[here..], out, samples }.run(s);
                 }
-                if d_input.is_some() {
-                    let weights = Table::along_inner(work.weight_ih, hidden);
+                if let Some(weights) = input {
+                    let sum = Sum { weights, columns: &d_z[here..], chains: chains(hidden, inputs) };
                     let out = &mut d_x[(step - start) * x_step..];
-                    let mut rows = rows_of_neurons(weights, None, Table::ZEROS, Finish::Nothing, out, samples);
-                    let chains = [chains(hidden, inputs); 2];
-                    multiply_one(s, [&d_z[here..here + state]; 2], chains, samples, inputs, &mut rows);
+                    Product { sums: &[sum], start: &[], slope: &[], out, samples }.run(s);
                 }
             }
             let count = end - start;
@@ -137,10 +155,10 @@ pub(super) fn backward<S: Simd>(
 }
 
 /// How many steps are turned into columns and back together, where one has so many numbers: the rows of a sample's steps
-/// lie one behind the other, and long rows fill more of the vectors. What is turned stays in L1.
+/// lie one behind the other, and 16 of them fill vectors. What is turned stays in the second level of the cache.
 #[inline(always)]
 fn steps_together(numbers: usize) -> usize {
-    const NUMBERS: usize = 16 * 1024 / size_of::<f32>();
+    const NUMBERS: usize = 128 * 1024 / size_of::<f32>();
     (NUMBERS / numbers.max(1)).clamp(1, 16)
 }
 
@@ -153,26 +171,6 @@ fn steps_to_columns<S: Simd>(s: S, rows: &Strided<'_>, steps: Range<usize>, colu
         for (step, columns) in steps.zip(columns.chunks_exact_mut(rows.width * samples)) {
             rows_to_columns(s, rows.view(0, step), rows.width, columns, samples);
         }
-    }
-}
-
-/// A product whose rows are neurons and whose columns are samples.
-#[inline(always)]
-fn rows_of_neurons<'a>(
-    weights: Table<'a>,
-    second_weights: Option<Table<'a>>,
-    start: Table<'a>,
-    finish: Finish<'a>,
-    out: &'a mut [f32],
-    samples: usize,
-) -> Rows<'a> {
-    Rows {
-        input: Input::Rows(weights),
-        second_input: second_weights.map(Input::Rows),
-        start,
-        finish,
-        output: Output { data: out, first: 0, outer: 0, inner: samples, far: false },
-        ahead: &[],
     }
 }
 

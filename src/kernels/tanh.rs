@@ -95,8 +95,13 @@ impl Kernel for TanhInPlace<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for numbers in self.0.chunks_mut(S::LANES) {
-            store_some(s, tanh(s, load_some(s, numbers)), numbers);
+        let mut vectors = self.0.chunks_exact_mut(S::LANES);
+        for numbers in &mut vectors {
+            s.store(tanh(s, s.load(numbers)), numbers);
+        }
+        let rest = vectors.into_remainder();
+        if !rest.is_empty() {
+            s.store_partial(tanh(s, s.load_partial(rest)), rest);
         }
     }
 }

@@ -19,7 +19,7 @@
 //! A tile of each shape is a function of its own, compiled once for every instruction set and called from everywhere, so
 //! that code grows with the shapes and not with the sizes of layers or the kinds of products.
 
-use super::pack::{Panel, Panels, Span};
+use super::pack::{Panel, Panels};
 use super::tanh::{derivative_from_output, tanh};
 use super::view::{View, ViewMut};
 use super::{NUMBERS_PER_LINE, chain_start, chains, starting_at, starting_at_mut, zeros};
@@ -251,21 +251,6 @@ pub(crate) fn multiply<S: Simd>(
     }
 }
 
-/// The same for a single panel that the caller has made, of `width` columns, one vector or two, and a number of `rows`.
-/// How many chains make a sum is up to the caller.
-#[inline(always)]
-pub(crate) fn multiply_one<S: Simd>(
-    s: S,
-    panels: [&[f32]; 2],
-    chains: [usize; 2],
-    width: usize,
-    count: usize,
-    rows: &mut Rows<'_>,
-) {
-    let panels = panels.map(|data| Panel { data, span: Span { first: 0, width } });
-    multiply_panel(s, Parts { panels, chains, columns: width }, (1, count), rows);
-}
-
 /// The same columns of both matrices. Without second inputs, the second is the first and is not looked at.
 #[derive(Clone, Copy)]
 struct Parts<'a> {
@@ -399,7 +384,7 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
         let column = panels[0].span.first;
         let asks = rows.asks();
         // Hidden from the compiler, which would otherwise compute the address of each row from the one before, in every term.
-        let begins = core::hint::black_box([rows.begins(0), rows.begins(1)]);
+        let begins: [[usize; M]; 2] = core::hint::black_box([rows.begins(0), rows.begins(1)]);
         for inner in (inner..).step_by(M).take(tiles) {
             if asks {
                 let (inner, of) = (inner..inner + M, columns);
@@ -411,8 +396,13 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
                 sums[m] = from.load::<S, V>(s, m, column, columns);
             });
             for part in 0..rows.parts() {
+                let k = panels[part].data.len() / (V * S::LANES);
                 let inputs = rows.inputs(part, outer, inner).data;
-                sums = sum::<S, C, M, V>(s, panels[part].data, inputs, &begins[part], chains[part], sums);
+                let mut x: [&[f32]; M] = [&[]; M];
+                unrolled!(m < M, {
+                    x[m] = &starting_at(inputs, begins[part][m])[..k];
+                });
+                sums = sum::<S, _, C, M, V>(s, panels[part].data, x, chains[part], sums);
             }
             let (to, columns) = (rows.output.view(outer, inner), column..columns);
             match rows.finish {
@@ -500,54 +490,108 @@ fn store<S: Simd, const V: usize>(s: S, vector: S::F32, row: &mut [f32]) {
     if V == 1 { store_some(s, vector, row) } else { s.store(vector, row) }
 }
 
+/// What is broadcast, one number for each of `M` rows in every term, as it lies in memory.
+pub(super) trait Broadcast<const M: usize>: Copy {
+    /// Whether the numbers of each row lie one behind the other.
+    const IN_ROWS: bool;
+    /// Those of some terms.
+    fn terms(self, terms: Range<usize>) -> Self;
+    /// Those of one term.
+    fn numbers(self, k: usize) -> [f32; M];
+    /// Those of one row; nothing where they do not lie one behind the other.
+    fn row(&self, m: usize) -> &[f32];
+}
+
+/// Row by row.
+impl<const M: usize> Broadcast<M> for [&[f32]; M] {
+    const IN_ROWS: bool = true;
+
+    #[inline(always)]
+    fn terms(mut self, terms: Range<usize>) -> Self {
+        unrolled!(m < M, {
+            self[m] = &self[m][terms.clone()];
+        });
+        self
+    }
+
+    #[inline(always)]
+    fn numbers(self, k: usize) -> [f32; M] {
+        let mut numbers = [0.0; M];
+        unrolled!(m < M, {
+            numbers[m] = self[m][k];
+        });
+        numbers
+    }
+
+    #[inline(always)]
+    fn row(&self, m: usize) -> &[f32] {
+        self[m]
+    }
+}
+
+/// Term by term.
+impl<const M: usize> Broadcast<M> for &[[f32; M]] {
+    const IN_ROWS: bool = false;
+
+    #[inline(always)]
+    fn terms(self, terms: Range<usize>) -> Self {
+        &self[terms]
+    }
+
+    #[inline(always)]
+    fn numbers(self, k: usize) -> [f32; M] {
+        self[k]
+    }
+
+    #[inline(always)]
+    fn row(&self, _: usize) -> &[f32] {
+        &[]
+    }
+}
+
 /// `start[m][n] + sum over k of x[m][k] * panel[k][n]` in the canonical order, `C` chains at a time.
 #[inline(always)]
-fn sum<S: Simd, const C: usize, const M: usize, const V: usize>(
+pub(super) fn sum<S: Simd, I: Broadcast<M>, const C: usize, const M: usize, const V: usize>(
     s: S,
     panel: &[f32],
-    inputs: &[f32],
-    begins: &[usize; M],
+    x: I,
     chains: usize,
     start: [[S::F32; V]; M],
 ) -> [[S::F32; V]; M] {
     let k = panel.len() / (V * S::LANES);
-    let mut x: [&[f32]; M] = [&[]; M];
-    unrolled!(m < M, {
-        x[m] = &starting_at(inputs, begins[m])[..k];
-    });
     // With 32 registers, sums of several chains have tiles of their own: there is nothing else to compile for one chain.
     if chains == 1 || (C == 1 && S::REGISTERS == 32) {
         // If the compiler knew that there is one chain, it would check in every term that a row of the panel is in it, which
         // it sees by itself where chains might be several.
         let chains = core::hint::black_box(1);
-        return side_by_side::<S, 1, M, V>(s, panel, &x, k, (0, chains), [start])[0];
+        return side_by_side::<S, I, 1, M, V>(s, panel, x, k, (0, chains), [start])[0];
     }
-    let mut first = pair::<S, C, M, V>(s, panel, &x, k, (0, chains), start);
+    let mut first = pair::<S, I, C, M, V>(s, panel, x, k, (0, chains), start);
     if chains == 2 {
         return first;
     }
     put_aside::<S, M, V>(&mut first);
-    add_tiles(s, &first, &pair::<S, C, M, V>(s, panel, &x, k, (2, chains), zeros()))
+    add_tiles(s, &first, &pair::<S, I, C, M, V>(s, panel, x, k, (2, chains), zeros()))
 }
 
 /// The sums of chain `first`, from `start`, and of the one behind it, added.
 #[inline(always)]
-fn pair<S: Simd, const C: usize, const M: usize, const V: usize>(
+fn pair<S: Simd, I: Broadcast<M>, const C: usize, const M: usize, const V: usize>(
     s: S,
     panel: &[f32],
-    rows: &[&[f32]; M],
+    rows: I,
     k: usize,
     (first, chains): (usize, usize),
     start: [[S::F32; V]; M],
 ) -> [[S::F32; V]; M] {
     let zero: [[S::F32; V]; M] = zeros();
     if C == 2 {
-        let [a, b] = side_by_side::<S, 2, M, V>(s, panel, rows, k, (first, chains), [start, zero]);
+        let [a, b] = side_by_side::<S, I, 2, M, V>(s, panel, rows, k, (first, chains), [start, zero]);
         return add_tiles(s, &a, &b);
     }
-    let [mut a] = side_by_side::<S, 1, M, V>(s, panel, rows, k, (first, chains), [start]);
+    let [mut a] = side_by_side::<S, I, 1, M, V>(s, panel, rows, k, (first, chains), [start]);
     put_aside::<S, M, V>(&mut a);
-    let [b] = side_by_side::<S, 1, M, V>(s, panel, rows, k, (first + 1, chains), [zero]);
+    let [b] = side_by_side::<S, I, 1, M, V>(s, panel, rows, k, (first + 1, chains), [zero]);
     add_tiles(s, &a, &b)
 }
 
@@ -562,10 +606,10 @@ fn put_aside<S: Simd, const M: usize, const V: usize>(sums: &mut [[S::F32; V]; M
 
 /// The sums of chain `first` and those behind it, `C` of `chains`.
 #[inline(always)]
-fn side_by_side<S: Simd, const C: usize, const M: usize, const V: usize>(
+fn side_by_side<S: Simd, I: Broadcast<M>, const C: usize, const M: usize, const V: usize>(
     s: S,
     panel: &[f32],
-    rows: &[&[f32]; M],
+    rows: I,
     k: usize,
     (first, chains): (usize, usize),
     mut sums: [[[S::F32; V]; M]; C],
@@ -575,22 +619,20 @@ fn side_by_side<S: Simd, const C: usize, const M: usize, const V: usize>(
     // One chain counts from the first term of all, so that each row is named by the same address in every chain.
     let skip = if C == 1 { chain_start(first, chains, k) } else { 0 };
     let mut weights: [&[f32]; C] = [&[]; C];
-    let mut x: [[&[f32]; M]; C] = [[&[]; M]; C];
+    let mut x = [rows; C];
     unrolled!(c < C, {
         let begin = chain_start(first + c, chains, k) - skip;
         weights[c] = &panel[begin * width..(begin + skip + len) * width];
-        unrolled!(m < M, {
-            x[c][m] = &rows[m][begin..begin + skip + len];
-        });
+        x[c] = rows.terms(begin..begin + skip + len);
     });
-    add_terms::<S, C, M, V>(s, &weights, &x, skip..skip + len, &mut sums);
+    add_terms::<S, I, C, M, V>(s, &weights, &x, skip..skip + len, &mut sums);
     // Chains differ in length by one at most.
     unrolled!(c < C, {
         let end = chain_start(first + c, chains, k) + len;
         if end < chain_start(first + c + 1, chains, k) {
             // The weights come first: a compiler broadcasts right from memory what it reads behind the last check.
             let weights = &panel[end * width..(end + 1) * width];
-            add_term(s, weights, &numbers(rows, end), &mut sums[c]);
+            add_term(s, weights, &rows.numbers(end), &mut sums[c]);
         }
     });
     sums
@@ -598,23 +640,23 @@ fn side_by_side<S: Simd, const C: usize, const M: usize, const V: usize>(
 
 /// `tile[c][m][n] += x[c][m][k] * weights[c][k][n]` for some terms `k` of each chain, in order.
 #[inline(always)]
-fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
+fn add_terms<S: Simd, I: Broadcast<M>, const C: usize, const M: usize, const V: usize>(
     s: S,
     weights: &[&[f32]; C],
-    x: &[[&[f32]; M]; C],
+    x: &[I; C],
     terms: Range<usize>,
     tile: &mut [[[S::F32; V]; M]; C],
 ) {
     let width = V * S::LANES;
     let mut sums = *tile;
-    // One chain takes four terms at a time, which saves instructions: a compiler then loads the inputs of all four first. With
-    // two chains, with sixteen sums, or with 16 registers and six rows, it would find no registers for them.
+    // One chain of rows takes four terms at a time, which saves instructions: a compiler then loads the inputs of all four
+    // first. With two chains, with sixteen sums, or with 16 registers and six rows, it would find no registers for them.
     const UNROLLED: usize = 4;
     let full = M * V == 16 || S::TILE_ROWS == 6;
-    let blocks = if C == 1 && !full { terms.len() / UNROLLED } else { 0 };
+    let blocks = if C == 1 && I::IN_ROWS && !full { terms.len() / UNROLLED } else { 0 };
     let mut whole: [&[[f32; UNROLLED]]; M] = [&[]; M];
     unrolled!(m < M, {
-        whole[m] = &starting_at(x[0][m], terms.start).as_chunks().0[..blocks];
+        whole[m] = &x[0].row(m).get(terms.start..).unwrap_or_default().as_chunks().0[..blocks];
     });
     let mut block = 0;
     while block < blocks {
@@ -631,21 +673,11 @@ fn add_terms<S: Simd, const C: usize, const M: usize, const V: usize>(
     let mut k = terms.start + blocks * UNROLLED;
     while k < terms.end {
         unrolled!(c < C, {
-            add_term(s, &weights[c][k * width..(k + 1) * width], &numbers(&x[c], k), &mut sums[c]);
+            add_term(s, &weights[c][k * width..(k + 1) * width], &x[c].numbers(k), &mut sums[c]);
         });
         k += 1;
     }
     *tile = sums;
-}
-
-/// Number `k` of each row.
-#[inline(always)]
-fn numbers<const M: usize>(rows: &[&[f32]; M], k: usize) -> [f32; M] {
-    let mut numbers = [0.0; M];
-    unrolled!(m < M, {
-        numbers[m] = rows[m][k];
-    });
-    numbers
 }
 
 /// `sums[m][n] += x[m] * weights[n]`

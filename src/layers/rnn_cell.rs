@@ -414,10 +414,10 @@ pub(super) mod over_sequences {
         /// inputs are projected in bulk first.
         const STEPS_TOGETHER: bool = (IN + HID) * HID * size_of::<f32>() <= BYTES_IN_L1;
 
-        /// How many samples, the last ones, each go through time alone in a forward: all of a few, and the few that whole
-        /// vectors of samples in lanes leave.
+        /// How many samples, the last ones, each go through time alone in a forward: all of a few, and the few that those
+        /// in lanes leave.
         const fn samples_alone(lanes: usize, samples: usize) -> usize {
-            let left = if samples_in_lanes::pay(lanes, HID) { samples % lanes } else { samples };
+            let left = samples - samples_in_lanes::samples(lanes, HID, samples);
             if left < SAMPLES_FOR_TILES { left } else { 0 }
         }
 
@@ -452,7 +452,8 @@ pub(super) mod over_sequences {
             let (input, out) = (input.strided(), cache.output.rows_mut());
             let (out, out_alone) = out.split_at_mut(together * steps);
             if together > 0 {
-                cache.packed.pack_recurrent(lanes, self.weight_ih.as_flattened(), self.weight_hh.as_flattened(), HID);
+                let weights = [self.weight_ih.as_flattened(), self.weight_hh.as_flattened()];
+                cache.packed.pack_recurrent(lanes, weights, HID, together);
                 let initial = rows_of_samples(&cache.initial);
                 let out = out.as_flattened_mut();
                 let scratch = batch::scratch_of_groups(&mut cache.scratch, together);
@@ -523,10 +524,8 @@ pub(super) mod over_sequences {
             cache.d_initial.resize(samples, [0.0; HID]);
             d_input.reshape((steps, if run.d_input { samples } else { 0 }));
             let lanes = run.level.lanes();
-            cache.packed_transpose.recurrent.pack_transposed(lanes, self.weight_hh.as_flattened(), HID);
-            if run.d_input {
-                cache.packed_transpose.input.pack_transposed(lanes, self.weight_ih.as_flattened(), HID);
-            }
+            let weight_ih = run.d_input.then_some(self.weight_ih.as_flattened());
+            cache.packed_transpose.pack(lanes, weight_ih, self.weight_hh.as_flattened(), HID);
             let work = BackwardShares {
                 level: run.level,
                 inputs: BackwardInputs {
@@ -539,8 +538,6 @@ pub(super) mod over_sequences {
                     d_output: d_output.strided(),
                     d_final: (!d_final.is_empty()).then(|| rows_of_samples(d_final)),
                     packed: &cache.packed_transpose,
-                    weight_ih: self.weight_ih.as_flattened(),
-                    weight_hh: self.weight_hh.as_flattened(),
                 },
                 outputs: ShareOutputs {
                     samples: batch::samples_per_share(samples),
