@@ -70,6 +70,9 @@ mod block {
     /// Columns up to which the rows of a block are so near that panels need not be packed: 256 rows of 32 numbers take 32 KB.
     pub(crate) const COLUMNS_IN_PLACE: usize = 32;
 
+    /// The most columns that are few ([`FewColumns`]).
+    const MOST_OF_FEW: usize = 4;
+
     /// A tile of two vectors writes what there is of the second.
     #[inline(always)]
     const fn cut(lanes: usize, columns: usize) -> Cut {
@@ -198,11 +201,14 @@ mod block {
         /// `d_weight[k][n] += sum over the block of input[k] * d_output[n]`, `d_weight` being input-major.
         #[inline(always)]
         pub(crate) fn add_outer_products<S: Simd>(&mut self, s: S, input: &impl Source, d_weight: &mut [f32]) {
-            let in_slabs = matches!(self.d_output, Gradients::Packed { .. })
-                && d_weight.len() / self.columns >= inputs_for_slabs(S::TILE_ROWS);
+            let inputs = d_weight.len() / self.columns;
+            let in_slabs =
+                matches!(self.d_output, Gradients::Packed { .. }) && inputs >= inputs_for_slabs(S::TILE_ROWS);
             for panel in 0..self.panels(s) {
                 let panel = self.panel(s, panel);
-                if panel.span.is_half(s) {
+                if self.has_few_columns(s, panel, inputs) {
+                    self.add_few_columns(s, input, panel, d_weight);
+                } else if panel.span.is_half(s) {
                     self.add_panel(s.half(), input, panel, d_weight);
                 } else if !in_slabs {
                     self.add_panel(s, input, panel, d_weight);
@@ -220,11 +226,34 @@ mod block {
             let inputs = d_weight.len() / columns;
             let mut done = 0;
             while done < inputs {
-                let (height, begin) = next_tile(S::TILE_ROWS, done, inputs);
+                let (height, begin) = next_inputs::<S>(panel.span.width / S::LANES, done, inputs);
                 // From the first new row of the gradient to the end of the tile.
                 let d_weight = &mut d_weight[done * columns..(begin + height) * columns];
                 call_tile(s, height, Place { panel, grid, input, begin, d_weight, columns });
                 done = begin + height;
+            }
+        }
+
+        /// Whether a panel, the last one, has so few columns that inputs in lanes take half as many multiply-adds, or fewer.
+        #[inline(always)]
+        fn has_few_columns<S: Simd>(&self, _: S, panel: PanelRows<'_>, inputs: usize) -> bool {
+            let few = self.columns - panel.span.first;
+            few <= MOST_OF_FEW && few * inputs.div_ceil(S::LANES) <= inputs / 2
+        }
+
+        /// The few columns of a panel, two vectors of inputs at a time.
+        #[inline(always)]
+        fn add_few_columns<S: Simd, I: Source>(&self, s: S, input: &I, panel: PanelRows<'_>, d_weight: &mut [f32]) {
+            let Self { grid, columns, .. } = *self;
+            let together = 2 * S::LANES;
+            for (d_weight, begin) in d_weight.chunks_mut(together * columns).zip((0..).step_by(together)) {
+                let place = Place { panel, grid, input, begin, d_weight, columns };
+                match columns - panel.span.first {
+                    1 => s.call(FewColumns::<I, 1>(place)),
+                    2 => s.call(FewColumns::<I, 2>(place)),
+                    3 => s.call(FewColumns::<I, 3>(place)),
+                    _ => s.call(FewColumns::<I, MOST_OF_FEW>(place)),
+                }
             }
         }
 
@@ -249,7 +278,7 @@ mod block {
                 let d_weight = &mut d_weight[done * columns..(begin + tiles * height) * columns];
                 for panel in 0..self.panels(s) {
                     let panel = self.panel(s, panel);
-                    if panel.span.is_half(s) {
+                    if panel.span.is_half(s) || self.has_few_columns(s, panel, inputs) {
                         continue;
                     }
                     let Span { first, width } = panel.span;
@@ -357,6 +386,17 @@ mod block {
         }
     }
 
+    /// How many inputs the next tile has and which one is its first, once `done` are done. A single vector waits for its loads:
+    /// what is too much for one tile of eight rows goes into nearly equal ones.
+    #[inline(always)]
+    fn next_inputs<S: Simd>(vectors: usize, done: usize, inputs: usize) -> (usize, usize) {
+        let left = inputs - done;
+        match left.div_ceil(left.div_ceil(8)) {
+            height @ (5 | 6) if const { S::TILE_ROWS == 8 } && vectors == 1 => (height, done),
+            _ => next_tile(S::TILE_ROWS, done, inputs),
+        }
+    }
+
     /// Which tile of a gradient: inputs from `begin` on, the columns of a panel.
     struct Place<'a, I> {
         panel: PanelRows<'a>,
@@ -398,7 +438,11 @@ mod block {
                 s.call(Tile::<I, $m, $v>(place))
             };
         }
-        for_shape!(S, (inputs, place.panel.span.width / S::LANES), call)
+        match (inputs, place.panel.span.width / S::LANES) {
+            (5, 1) if const { S::TILE_ROWS == 8 } => call!(5, 1),
+            (6, 1) if const { S::TILE_ROWS == 8 } => call!(6, 1),
+            shape => for_shape!(S, shape, call),
+        }
     }
 
     #[inline(always)]
@@ -440,6 +484,51 @@ mod block {
                 }
             }
             add_sums(s, &sums, d_weight, first, columns);
+        }
+    }
+
+    /// `M` columns of output gradients by two vectors of inputs, summed over the block: the roles are exchanged, and every sum
+    /// has the same terms in the same order.
+    struct FewColumns<'a, I, const M: usize>(Place<'a, I>);
+
+    impl<I: Source, const M: usize> Kernel for FewColumns<'_, I, M> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let Place { panel, grid, input, begin, d_weight, columns } = self.0;
+            let PanelRows { step_stride, span: Span { first, .. }, .. } = panel;
+            let mut sums: [[S::F32; 2]; M] = zeros();
+            for sample in 0..grid.0 {
+                let (x, View { data, stride }) = input.rows(sample);
+                let (mut x, mut behind) = (&x[begin..], data.get(begin..).unwrap_or_default());
+                let mut d_output = panel.of_sample(sample);
+                for _ in 0..grid.1 {
+                    if let Some(d) = d_output.first_chunk::<M>() {
+                        let second = &x[S::LANES.min(x.len())..];
+                        let x = [load_some(s, x), load_some(s, second)];
+                        unrolled!(m < M, {
+                            let d = s.splat(d[m]);
+                            unrolled!(v of 0 1, {
+                                sums[m][v] = s.mul_add(x[v], d, sums[m][v]);
+                            });
+                        });
+                    }
+                    x = behind;
+                    (behind, d_output) =
+                        (behind.get(stride..).unwrap_or_default(), d_output.get(step_stride..).unwrap_or_default());
+                }
+            }
+            let mut numbers = [0.0; 16];
+            unrolled!(m < M, {
+                unrolled!(v of 0 1, {
+                    s.store(sums[m][v], &mut numbers);
+                    let rows = d_weight.chunks_exact_mut(columns).skip(v * S::LANES);
+                    for (row, sum) in rows.zip(&numbers[..S::LANES]) {
+                        row[first + m] += sum;
+                    }
+                });
+            });
         }
     }
 
