@@ -264,7 +264,13 @@ impl Kernel for Forward<'_> {
             let (input, initial) = (input.starting_at_sample(first), initial.starting_at_sample(first));
             let asks = input.is_far() && hidden < NEURONS_IN_TIME;
             for step in 0..steps {
-                let ahead = [input.ahead((step + STEPS_AHEAD).min(steps - 1), true)];
+                let asked;
+                let ahead: &[_] = if asks {
+                    asked = [input.ahead((step + STEPS_AHEAD).min(steps - 1), true)];
+                    &asked
+                } else {
+                    &[]
+                };
                 let mut rows = Rows {
                     input: Input::Rows(input.table(step)),
                     second_input: Some(match step {
@@ -274,7 +280,7 @@ impl Kernel for Forward<'_> {
                     start: Table { data: packed.bias.as_slice(hidden), ..Table::ZEROS },
                     finish: Finish::Tanh,
                     output: Output { data: out, first: step * hidden, outer: 0, inner: steps * hidden, far: false },
-                    ahead: &ahead[..usize::from(asks)],
+                    ahead,
                 };
                 // Alternating direction: what the last step left in L1 is used first.
                 tile::multiply(s, [&packed.input, &packed.recurrent], step % 2 == 1, (1, samples), &mut rows);
@@ -341,9 +347,17 @@ pub(crate) struct PackedTranspose {
 }
 
 impl PackedTranspose {
-    /// Packs what [`Backward`] reads of input-major weights; those of the inputs, if anybody asks for their gradient.
-    pub(crate) fn pack(&mut self, lanes: usize, weight_ih: Option<&[f32]>, weight_hh: &[f32], hidden: usize) {
-        let in_lanes = samples_in_lanes::pay_back(lanes, hidden);
+    /// Packs what [`Backward`] over groups of so many samples reads of input-major weights; those of the inputs, if anybody
+    /// asks for their gradient.
+    pub(crate) fn pack(
+        &mut self,
+        lanes: usize,
+        weight_ih: Option<&[f32]>,
+        weight_hh: &[f32],
+        hidden: usize,
+        samples: usize,
+    ) {
+        let in_lanes = samples_in_lanes::back(lanes, hidden, samples);
         let recurrent = Some((weight_hh, &mut self.recurrent, &mut self.recurrent_of_neurons));
         let input = weight_ih.map(|weights| (weights, &mut self.input, &mut self.input_of_neurons));
         for (weights, panels, of_neurons) in recurrent.into_iter().chain(input) {
@@ -461,8 +475,13 @@ impl Kernel for Backward<'_> {
             // With samples in lanes, only the last step goes by rows.
             let by_rows = if in_lanes { end - 1..end } else { start..end };
             for step in by_rows.rev() {
-                let ahead = streams.map(|rows| rows.ahead(step.saturating_sub(STEPS_AHEAD), rows.is_far_back()));
-                let ahead: &[_] = if far && step >= STEPS_AHEAD { &ahead } else { &[] };
+                let asked;
+                let ahead: &[_] = if far && step >= STEPS_AHEAD {
+                    asked = streams.map(|rows| rows.ahead(step - STEPS_AHEAD, rows.is_far_back()));
+                    &asked
+                } else {
+                    &[]
+                };
                 let first = (step - start) * hidden;
                 if step + 1 == end {
                     for rows in ahead {

@@ -525,7 +525,8 @@ pub(super) mod over_sequences {
             d_input.reshape((steps, if run.d_input { samples } else { 0 }));
             let lanes = run.level.lanes();
             let weight_ih = run.d_input.then_some(self.weight_ih.as_flattened());
-            cache.packed_transpose.pack(lanes, weight_ih, self.weight_hh.as_flattened(), HID);
+            let group = samples.min(batch::SAMPLES_PER_GROUP);
+            cache.packed_transpose.pack(lanes, weight_ih, self.weight_hh.as_flattened(), HID, group);
             let work = BackwardShares {
                 level: run.level,
                 inputs: BackwardInputs {
