@@ -9,9 +9,9 @@ and the exit code is 1. A mutation whose place is no longer found exactly once i
     python3 scripts/check_mutations.py            # all of them: about an hour on two cores
     python3 scripts/check_mutations.py tanh tile  # those whose file or description has one of the words
 
-The last runs, on a CPU with AVX-512: all of tanh and softmax, and the outer products of a step, since they changed. Before, on
-one without, since the panels of matvec and the tiles changed: all of exp and tile, nine of matvec, three of samples in lanes,
-one of pack. All were noticed.
+The last runs, on a CPU with AVX-512, since the code that they break changed: all of samples in lanes, the neuron tile and the
+weight gradient's few columns; before, all of tanh and softmax, and the outer products of a step. Before that, on a CPU without:
+all of exp and tile, nine of matvec, one of pack. All were noticed.
 
 Not part of .ci/run. Compiled with little optimization, which the answers do not depend on.
 """
