@@ -264,13 +264,7 @@ impl Kernel for Forward<'_> {
             let (input, initial) = (input.starting_at_sample(first), initial.starting_at_sample(first));
             let asks = input.is_far() && hidden < NEURONS_IN_TIME;
             for step in 0..steps {
-                let asked;
-                let ahead: &[_] = if asks {
-                    asked = [input.ahead((step + STEPS_AHEAD).min(steps - 1), true)];
-                    &asked
-                } else {
-                    &[]
-                };
+                let ahead = asks.then(|| input.ahead((step + STEPS_AHEAD).min(steps - 1), true));
                 let mut rows = Rows {
                     input: Input::Rows(input.table(step)),
                     second_input: Some(match step {
@@ -280,7 +274,7 @@ impl Kernel for Forward<'_> {
                     start: Table { data: packed.bias.as_slice(hidden), ..Table::ZEROS },
                     finish: Finish::Tanh,
                     output: Output { data: out, first: step * hidden, outer: 0, inner: steps * hidden, far: false },
-                    ahead,
+                    ahead: ahead.as_slice(),
                 };
                 // Alternating direction: what the last step left in L1 is used first.
                 tile::multiply(s, [&packed.input, &packed.recurrent], step % 2 == 1, (1, samples), &mut rows);
@@ -475,13 +469,9 @@ impl Kernel for Backward<'_> {
             // With samples in lanes, only the last step goes by rows.
             let by_rows = if in_lanes { end - 1..end } else { start..end };
             for step in by_rows.rev() {
-                let asked;
-                let ahead: &[_] = if far && step >= STEPS_AHEAD {
-                    asked = streams.map(|rows| rows.ahead(step - STEPS_AHEAD, rows.is_far_back()));
-                    &asked
-                } else {
-                    &[]
-                };
+                let ahead = (far && step >= STEPS_AHEAD)
+                    .then(|| streams.map(|rows| rows.ahead(step - STEPS_AHEAD, rows.is_far_back())));
+                let ahead = ahead.as_slice().as_flattened();
                 let first = (step - start) * hidden;
                 if step + 1 == end {
                     for rows in ahead {

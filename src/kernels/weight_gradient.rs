@@ -390,11 +390,14 @@ mod block {
     /// what is too much for one tile of eight rows goes into nearly equal ones.
     #[inline(always)]
     fn next_inputs<S: Simd>(vectors: usize, done: usize, inputs: usize) -> (usize, usize) {
-        let left = inputs - done;
-        match left.div_ceil(left.div_ceil(8)) {
-            height @ (5 | 6) if const { S::TILE_ROWS == 8 } && vectors == 1 => (height, done),
-            _ => next_tile(S::TILE_ROWS, done, inputs),
+        if const { S::TILE_ROWS == 8 } && vectors == 1 {
+            let left = inputs - done;
+            let height = left.div_ceil(left.div_ceil(S::TILE_ROWS));
+            if matches!(height, 5 | 6) {
+                return (height, done);
+            }
         }
+        next_tile(S::TILE_ROWS, done, inputs)
     }
 
     /// Which tile of a gradient: inputs from `begin` on, the columns of a panel.
@@ -532,7 +535,7 @@ mod block {
         }
     }
 
-    /// The same for inputs that are copied and output gradients that are packed.
+    /// Which tile of a gradient whose inputs are copied and whose output gradients are packed.
     struct PackedPlace<'a> {
         d_output: &'a [f32],
         inputs: &'a [f32],
