@@ -171,46 +171,30 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
     }
 }
 
-/// The columns of the neurons of a tile; zeros for those that it does not have.
+/// The columns of the neurons of a tile; zeros for those that it does not have, which only the shortest may lack.
 #[inline(always)]
 fn load<S: Simd, const M: usize, const V: usize>(s: S, from: &[f32]) -> [[S::F32; V]; M] {
     let mut vectors: [[S::F32; V]; M] = zeros();
-    if M > SHORTEST || from.len() == M * V * S::LANES {
-        let from = &from[..M * V * S::LANES];
-        unrolled!(m < M, {
+    let from = if M > SHORTEST { &from[..M * V * S::LANES] } else { from };
+    unrolled!(m < M, {
+        if m * V * S::LANES < from.len() {
             unrolled!(v < V, {
                 vectors[m][v] = s.load(starting_at(from, (m * V + v) * S::LANES));
             });
-        });
-    } else {
-        unrolled!(m < M, {
-            if m * V * S::LANES < from.len() {
-                unrolled!(v < V, {
-                    vectors[m][v] = s.load(starting_at(from, (m * V + v) * S::LANES));
-                });
-            }
-        });
-    }
+        }
+    });
     vectors
 }
 
 /// Writes the columns of those neurons that a tile has.
 #[inline(always)]
 fn store<S: Simd, const M: usize, const V: usize>(s: S, vectors: &[[S::F32; V]; M], to: &mut [f32]) {
-    if M > SHORTEST || to.len() == M * V * S::LANES {
-        let to = &mut to[..M * V * S::LANES];
-        unrolled!(m < M, {
+    let to = if M > SHORTEST { &mut to[..M * V * S::LANES] } else { to };
+    unrolled!(m < M, {
+        if m * V * S::LANES < to.len() {
             unrolled!(v < V, {
                 s.store(vectors[m][v], starting_at_mut(to, (m * V + v) * S::LANES));
             });
-        });
-    } else {
-        unrolled!(m < M, {
-            if m * V * S::LANES < to.len() {
-                unrolled!(v < V, {
-                    s.store(vectors[m][v], starting_at_mut(to, (m * V + v) * S::LANES));
-                });
-            }
-        });
-    }
+        }
+    });
 }
