@@ -3,6 +3,7 @@
 //! The cut never changes a result: samples do not meet in a forward pass, and gradients are summed over shares of the batch
 //! that depend on its size alone, whoever computed them.
 
+use crate::kernels::cascade::Cascade;
 use crate::kernels::pack::Scratch;
 use alloc::vec::Vec;
 
@@ -98,6 +99,8 @@ pub(crate) fn join<A: Send, B: Send>(
 pub(crate) struct ShareGradients<'a> {
     first: Option<&'a mut [f32]>,
     rest: &'a mut [f32],
+    /// One a share.
+    cascades: &'a mut [Cascade],
     /// Numbers in the tensor.
     len: usize,
 }
@@ -109,12 +112,32 @@ impl<'a> ShareGradients<'a> {
         let numbers = (shares - usize::from(first.is_some())) * self.len;
         let (front, rest) = core::mem::take(&mut self.rest).split_at_mut(numbers);
         self.rest = rest;
-        Self { first, rest: front, len: self.len }
+        let (cascades, rest) = core::mem::take(&mut self.cascades).split_at_mut(shares);
+        self.cascades = rest;
+        Self { first, rest: front, cascades, len: self.len }
     }
 
     /// Those of the only share.
-    pub(crate) fn only(self) -> &'a mut [f32] {
-        self.first.unwrap_or(self.rest)
+    pub(crate) fn only(self) -> BlockSums<'a> {
+        BlockSums { sums: self.first.unwrap_or(self.rest), cascade: &mut self.cascades[0] }
+    }
+}
+
+/// What the blocks of a share add their gradients of one tensor to.
+pub(crate) struct BlockSums<'a> {
+    pub(crate) sums: &'a mut [f32],
+    cascade: &'a mut Cascade,
+}
+
+impl BlockSums<'_> {
+    /// Another block has been added.
+    pub(crate) fn count_block(&mut self) {
+        self.cascade.count(0, self.sums);
+    }
+
+    /// The same for as long as a group takes.
+    pub(crate) fn reborrow(&mut self) -> BlockSums<'_> {
+        BlockSums { sums: self.sums, cascade: self.cascade }
     }
 }
 
@@ -151,11 +174,15 @@ pub(crate) fn scratch_of_groups(memory: &mut Vec<Scratch>, samples: usize) -> &m
 
 /// Memory of a layer for the gradients of `TENSORS` tensors, of every share but the first.
 #[derive(Debug)]
-pub(crate) struct ShareMemory<const TENSORS: usize>([Vec<f32>; TENSORS]);
+pub(crate) struct ShareMemory<const TENSORS: usize> {
+    rest: [Vec<f32>; TENSORS],
+    /// Of every share, the first one too.
+    cascades: [Vec<Cascade>; TENSORS],
+}
 
 impl<const TENSORS: usize> Default for ShareMemory<TENSORS> {
     fn default() -> Self {
-        Self([const { Vec::new() }; TENSORS])
+        Self { rest: [const { Vec::new() }; TENSORS], cascades: [const { Vec::new() }; TENSORS] }
     }
 }
 
@@ -163,28 +190,35 @@ impl<const TENSORS: usize> ShareMemory<TENSORS> {
     /// Zeros for every share of so many samples, of tensors like these.
     pub(crate) fn reset(&mut self, samples: usize, tensors: [&[f32]; TENSORS]) {
         let shares = samples.div_ceil(samples_per_share(samples));
-        for (memory, tensor) in self.0.iter_mut().zip(tensors) {
+        for (memory, tensor) in self.rest.iter_mut().zip(tensors) {
             memory.clear();
             memory.resize(shares.saturating_sub(1) * tensor.len(), 0.0);
+        }
+        for cascades in &mut self.cascades {
+            cascades.resize_with(shares.max(1).max(cascades.len()), Cascade::default);
+            cascades.iter_mut().for_each(|cascade| cascade.reset(1));
         }
     }
 
     /// Where the gradients of every share go.
     pub(crate) fn shares<'a>(&'a mut self, tensors: [&'a mut [f32]; TENSORS]) -> [ShareGradients<'a>; TENSORS] {
-        let mut memory = self.0.iter_mut();
-        tensors.map(|first| ShareGradients {
-            len: first.len(),
-            first: Some(first),
-            rest: memory.next().map_or(&mut [], |rest| rest),
+        let mut memory = self.rest.iter_mut().zip(&mut self.cascades);
+        tensors.map(|first| {
+            let (rest, cascades) =
+                memory.next().map_or((&mut [][..], &mut [][..]), |(rest, cascades)| (rest, cascades));
+            ShareGradients { len: first.len(), first: Some(first), rest, cascades }
         })
     }
 
     /// Adds all shares to the first, one after the other.
-    pub(crate) fn add_to(&self, tensors: [&mut [f32]; TENSORS]) {
-        for (sum, memory) in tensors.into_iter().zip(&self.0) {
-            for share in memory.chunks_exact(sum.len().max(1)) {
+    pub(crate) fn add_to(&mut self, tensors: [&mut [f32]; TENSORS]) {
+        for ((sum, memory), cascades) in tensors.into_iter().zip(&mut self.rest).zip(&self.cascades) {
+            let [first, cascades @ ..] = cascades.as_slice() else { continue };
+            first.finish(sum);
+            for (share, cascade) in memory.chunks_exact_mut(sum.len().max(1)).zip(cascades) {
+                cascade.finish(share);
                 for (to, d) in sum.iter_mut().zip(share) {
-                    *to += d;
+                    *to += *d;
                 }
             }
         }

@@ -152,14 +152,16 @@ impl<M: Layer> Chunked<M> {
             let result = model.backward_from(input, &mut self.trace, &self.d_output, d_final, gradients);
             (self.trace.run.from_zero, self.trace.run.complete) = (true, true);
             result?;
-            M::copy_state(self.trace.d_initial(), &mut self.d_final);
+            if let Some(d_initial) = self.trace.d_initial() {
+                M::copy_state(d_initial, &mut self.d_final);
+            }
         }
         Ok(total as f32)
     }
 
-    /// The gradient of the initial state after [`Chunked::train`].
+    /// The gradient of the initial state after [`Chunked::train`], `None` where nothing has been trained since a forward.
     #[must_use]
-    pub fn d_initial(&self) -> &M::State {
+    pub fn d_initial(&self) -> Option<&M::State> {
         self.trace.d_initial()
     }
 }

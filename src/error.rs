@@ -15,6 +15,17 @@ pub enum Error {
         /// How many it has.
         given: usize,
     },
+    /// A tensor of a stack of layers has the wrong number of elements.
+    LengthInLayer {
+        /// Which one, in PyTorch's name without the layer.
+        what: &'static str,
+        /// Which layer, the first one being 0.
+        layer: usize,
+        /// How many elements it should have.
+        expected: usize,
+        /// How many it has.
+        given: usize,
+    },
     /// Sequences of different shapes meet.
     Shape {
         /// Which ones.
@@ -50,6 +61,11 @@ pub enum Error {
     },
     /// A mean over no targets at all, which has no value.
     NoTargets,
+    /// Numbers that must be finite and are not.
+    NotFinite {
+        /// Which ones.
+        what: &'static str,
+    },
     /// A setting outside its range.
     Setting {
         /// Which one.
@@ -64,6 +80,15 @@ impl Error {
     pub(crate) fn check_length(what: &'static str, expected: usize, given: usize) -> Result<(), Error> {
         if expected == given { Ok(()) } else { Err(Error::Length { what, expected, given }) }
     }
+
+    /// The same error in a layer of a stack.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn in_layer(self, layer: usize) -> Error {
+        match self {
+            Error::Length { what, expected, given } => Error::LengthInLayer { what, layer, expected, given },
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -71,6 +96,9 @@ impl fmt::Display for Error {
         match *self {
             Error::Length { what, expected, given } => {
                 write!(f, "{what}: {expected} elements expected, {given} given")
+            }
+            Error::LengthInLayer { what, layer, expected, given } => {
+                write!(f, "{what}_l{layer}: {expected} elements expected, {given} given")
             }
             Error::Shape { what, expected, given } => write!(
                 f,
@@ -87,6 +115,7 @@ impl fmt::Display for Error {
                 write!(f, "target {target} (number {index}) is not below the number of classes {classes}")
             }
             Error::NoTargets => write!(f, "the mean over no targets has no value"),
+            Error::NotFinite { what } => write!(f, "{what} is not finite"),
             Error::Setting { what, expected } => write!(f, "{what} must be {expected}"),
         }
     }

@@ -15,7 +15,7 @@ use crate::simd::{avx2::Avx2, avx512::Avx512};
 ///
 /// | level | lanes | fused multiply-add | where |
 /// |---|---|---|---|
-/// | `portable` | 4 | on aarch64 (NEON); elsewhere only if the target is compiled for FMA | every target |
+/// | `portable` | 4 | on aarch64 (NEON), and on x86-64 if the target is compiled with FMA; nowhere else | every target |
 /// | `avx2` | 8 | yes | x86-64 with AVX2 and FMA |
 /// | `avx512` | 16 | yes | x86-64 with AVX-512 F, VL, DQ, BW |
 ///
@@ -30,12 +30,14 @@ use crate::simd::{avx2::Avx2, avx512::Avx512};
 /// }
 /// assert!(Level::named("no such level").is_err());
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, bytemuck::Zeroable)]
 pub struct Level(Token);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Zeros are the one that needs no proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Zeroable)]
+#[repr(u8)]
 enum Token {
-    Portable(Portable),
+    Portable(Portable) = 0,
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
@@ -46,7 +48,7 @@ impl Level {
     /// The level that every target has.
     pub const PORTABLE: Level = Level(Token::Portable(Portable));
 
-    /// The best level of this CPU, or the one that the environment variable `ELMAN_LEVEL` names.
+    /// The best level of this CPU, or the one that the environment variable `ELMAN_LEVEL` names, where it is not empty.
     ///
     /// Without the feature `std` there is no run-time detection: the target features that the crate is compiled with
     /// decide. With it, the answer is found once and kept.
@@ -78,6 +80,7 @@ impl Level {
     pub fn from_environment() -> Result<Level, UnknownLevel> {
         match std::env::var_os("ELMAN_LEVEL") {
             None => Ok(Level::best()),
+            Some(name) if name.is_empty() => Ok(Level::best()),
             Some(name) => Level::named(name.to_str().unwrap_or("(not Unicode)")),
         }
     }

@@ -352,10 +352,10 @@ impl<M: Layer> Trace<M> {
         (self.run.d_input && self.holds == Holds::Backward).then(|| M::d_input(&self.cache))
     }
 
-    /// The gradient of the initial state after a backward.
+    /// The gradient of the initial state after a backward, `None` before it.
     #[must_use]
-    pub fn d_initial(&self) -> &M::State {
-        M::d_initial(&self.cache)
+    pub fn d_initial(&self) -> Option<&M::State> {
+        (self.holds == Holds::Backward).then(|| M::d_initial(&self.cache))
     }
 }
 

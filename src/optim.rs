@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 /// `p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)`; the corrections are computed in f64.
 ///
 /// Where eps is at least 1e-9, moments below the smallest normal number (1.2e-38) become zero, so that parameters whose
-/// gradients have ended do not slow the steps to come. PyTorch keeps them. No parameter notices, unless it is as small itself:
+/// gradients have ended do not slow the steps to come; so do squares of gradients that are as small. PyTorch keeps them. No parameter notices, unless it is as small itself:
 /// the root of such a second moment is lost in eps.
 ///
 /// The moments live in `M`: for `Adam::new` vectors that are made at the first step, for [`Adam::with_moments`] memory
@@ -131,6 +131,18 @@ impl<M: Moments> Adam<M> {
         self.learning_rate
     }
 
+    /// How fast the first and the second moment forget.
+    #[must_use]
+    pub fn betas(&self) -> (f64, f64) {
+        self.betas
+    }
+
+    /// What keeps the denominator from zero.
+    #[must_use]
+    pub fn eps(&self) -> f64 {
+        self.eps
+    }
+
     /// Changes the learning rate: a schedule is this call between steps.
     pub fn set_learning_rate(&mut self, learning_rate: f64) {
         self.learning_rate = learning_rate;
@@ -159,17 +171,24 @@ impl<M: Moments> Adam<M> {
             self.first.start(count);
             self.second.start(count);
         }
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         let (beta1, beta2) = self.betas;
         let t = self.steps as f64;
+        let smallest_moment = Factors::smallest_moment(self.eps);
+        let (first, from_gradient) = Factors::first_moment((1.0 - beta1) as f32);
+        let step = self.learning_rate / (1.0 - libm::pow(beta1, t));
         let factors = Factors {
-            first: (1.0 - beta1) as f32,
+            first,
+            from_gradient,
             keep_second: beta2 as f32,
             second: (1.0 - beta2) as f32,
-            negative_step: (-self.learning_rate / (1.0 - libm::pow(beta1, t))) as f32,
+            negative_step: -step as f32,
             correction: libm::sqrt(1.0 - libm::pow(beta2, t)) as f32,
             eps: self.eps as f32,
-            smallest_moment: Factors::smallest_moment(self.eps),
+            smallest_moment,
+            smallest_gradient: (f64::from(smallest_moment) / (1.0 - beta1)) as f32,
+            smallest_moving: (f64::from(smallest_moment) / step) as f32,
+            smallest_squared: libm::sqrt(f64::from(smallest_moment) / (1.0 - beta2)) as f32,
         };
         let (mut first, mut second) = (self.first.numbers(), self.second.numbers());
         let level = self.level;

@@ -1,5 +1,7 @@
 //! What an optimizer walks over: the parameters of a layer, or of a tuple of layers.
 
+use crate::Error;
+
 /// Parameters that an optimizer can walk over. A gradient is a value of the same type.
 pub trait Parameters {
     /// Calls `visitor` with every tensor, in PyTorch's order of `parameters()`, in the memory order of this crate.
@@ -35,7 +37,8 @@ pub trait Parameters {
     /// Scales gradients so that their Euclidean norm, that of all numbers together, is at most `max_norm`, and gives the
     /// norm before: PyTorch's `clip_grad_norm_` (Pascanu et al. 2013, "On the difficulty of training recurrent neural
     /// networks"), `g *= min(1, max_norm / (norm + 1e-6))`. If one number is NaN, all are then; if one is infinite, those
-    /// become NaN and the others zero.
+    /// become NaN and the others zero: [`Parameters::try_clip_norm`] refuses both. Numbers below the smallest normal one,
+    /// 1.2e-38, count as zero in the norm.
     ///
     /// ```
     /// use elman::{Linear, Parameters};
@@ -44,21 +47,54 @@ pub trait Parameters {
     /// assert!((gradients.bias[1] - 0.8).abs() < 1e-6);
     /// ```
     fn clip_norm(&mut self, max_norm: f32) -> f32 {
-        // Several sums, so that one does not wait for the other.
-        let mut sums = [0.0f64; 8];
-        self.visit(&mut |tensor| {
-            for numbers in tensor.chunks(sums.len()) {
-                for (sum, x) in sums.iter_mut().zip(numbers) {
-                    *sum += f64::from(*x) * f64::from(*x);
+        let norm = norm(self);
+        scale_to(self, norm, max_norm);
+        norm as f32
+    }
+
+    /// [`Parameters::clip_norm`], but gradients that are not finite are refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFinite`] if a number is NaN or infinite; nothing has changed then.
+    ///
+    /// ```
+    /// use elman::{Error, Linear, Parameters};
+    /// let mut gradients = Linear::<1, 2> { weight: [[3.0, f32::NAN]], bias: [0.0, 4.0] };
+    /// assert!(matches!(gradients.try_clip_norm(1.0), Err(Error::NotFinite { .. })));
+    /// assert_eq!(gradients.bias, [0.0, 4.0]);
+    /// ```
+    fn try_clip_norm(&mut self, max_norm: f32) -> Result<f32, Error> {
+        let norm = norm(self);
+        if !norm.is_finite() {
+            return Err(Error::NotFinite { what: "the norm of the gradients" });
+        }
+        scale_to(self, norm, max_norm);
+        Ok(norm as f32)
+    }
+
+    /// Makes every denormal parameter, below 1.2e-38, a zero of its sign, and gives how many there were.
+    ///
+    /// Weights from elsewhere may hold some, as where they were pruned or decayed; many CPUs take tens of times longer with
+    /// them, for a step or for a batch, though they add nothing that a sum would notice.
+    ///
+    /// ```
+    /// use elman::{Linear, Parameters};
+    /// let mut linear = Linear::<1, 2> { weight: [[1e-40, 0.5]], bias: [0.0; 2] };
+    /// assert_eq!(linear.flush_denormals(), 1);
+    /// assert_eq!(linear.weight, [[0.0, 0.5]]);
+    /// ```
+    fn flush_denormals(&mut self) -> usize {
+        let mut count = 0;
+        self.visit_mut(&mut |tensor| {
+            for x in tensor {
+                if x.is_subnormal() {
+                    *x = 0f32.copysign(*x);
+                    count += 1;
                 }
             }
         });
-        let norm = libm::sqrt(sums.iter().sum());
-        let factor = f64::from(max_norm) / (norm + 1e-6);
-        // Not `min`, which would lose a NaN.
-        let factor = if factor > 1.0 { 1.0 } else { factor as f32 };
-        self.visit_mut(&mut |tensor| tensor.iter_mut().for_each(|x| *x *= factor));
-        norm as f32
+        count
     }
 
     /// A value of the same shape with every parameter zero: a place for gradients.
@@ -66,6 +102,34 @@ pub trait Parameters {
     fn zeros_like(&self) -> Self
     where
         Self: Sized;
+}
+
+/// The Euclidean norm of all numbers, denormal ones left out.
+fn norm(parameters: &(impl Parameters + ?Sized)) -> f64 {
+    // Several sums, so that one does not wait for the other.
+    let mut sums = [0.0f64; 8];
+    parameters.visit(&mut |tensor| {
+        for numbers in tensor.chunks(sums.len()) {
+            for (sum, x) in sums.iter_mut().zip(numbers) {
+                // Decided by the bits: some CPUs are slow to compare, convert and square denormal numbers.
+                let is_denormal = x.to_bits() & 0x7fff_ffff < f32::MIN_POSITIVE.to_bits();
+                let x = f64::from(f32::from_bits(if is_denormal { 0 } else { x.to_bits() }));
+                *sum += x * x;
+            }
+        }
+    });
+    libm::sqrt(sums.iter().sum())
+}
+
+/// Multiplies all numbers, whose norm is given, so that it is at most `max_norm`.
+fn scale_to(parameters: &mut (impl Parameters + ?Sized), norm: f64, max_norm: f32) {
+    let factor = f64::from(max_norm) / (norm + 1e-6);
+    // Not `min`, which would lose a NaN. A factor of 1 changes nothing.
+    if factor >= 1.0 {
+        return;
+    }
+    let factor = factor as f32;
+    parameters.visit_mut(&mut |tensor| tensor.iter_mut().for_each(|x| *x *= factor));
 }
 
 /// Implements [`Parameters`] for a struct of arrays, as slices of `f32`.

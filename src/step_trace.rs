@@ -30,7 +30,8 @@ use bytemuck::Zeroable;
 /// }
 /// # Ok::<(), elman::Error>(())
 /// ```
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Zeroable)]
+#[zeroable(bound = "")]
 pub struct StepTrace<M: StepBackward, const T: usize> {
     records: [M::Record; T],
     /// After each step.
@@ -53,6 +54,29 @@ impl<M: StepBackward, const T: usize> StepTrace<M, T> {
     pub fn at(level: Level) -> Self {
         let (record, state) = (M::Record::zeroed(), M::State::zeroed());
         Self { records: [record; T], states: [state; T], initial: state, len: 0, level }
+    }
+
+    /// [`StepTrace::new`], made on the heap and never on the stack, which a thousand steps of a large model do not fit.
+    ///
+    /// ```
+    /// use elman::{Generator, RnnCell, StepTrace};
+    /// let cell = RnnCell::<4, 64>::new(&mut Generator::seed(0));
+    /// let mut trace = StepTrace::<RnnCell<4, 64>, 10_000>::boxed();
+    /// assert!(trace.step(&cell, &[0.0; 4]).is_ok());
+    /// ```
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn boxed() -> alloc::boxed::Box<Self> {
+        Self::boxed_at(Level::detect())
+    }
+
+    /// [`StepTrace::boxed`] at a given level.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn boxed_at(level: Level) -> alloc::boxed::Box<Self> {
+        let mut trace: alloc::boxed::Box<Self> = bytemuck::zeroed_box();
+        trace.level = level;
+        trace
     }
 
     /// One step.

@@ -8,7 +8,7 @@ use core::fmt;
 /// A model and its state, one step at a time: for audio, control and sensors.
 ///
 /// A step does not allocate, lock or call the system, and takes the same time whatever its state and its input (but for inputs
-/// that are denormal, below 1.2e-38, which some CPUs are slower with). The model is a layer or a tuple of up to six layers, owned, boxed or
+/// and weights that are denormal, below 1.2e-38, which some CPUs are slower with: see [`Parameters::flush_denormals`](crate::Parameters::flush_denormals)). The model is a layer or a tuple of up to six layers, owned, boxed or
 /// borrowed (several streams may share one).
 ///
 /// ```

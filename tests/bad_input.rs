@@ -168,11 +168,13 @@ fn parameters_of_the_wrong_length() {
         let before = bits_of(&cell);
         assert_eq!(cell.load_torch(&weights).unwrap_err(), error);
         assert_eq!(bits_of(&cell), before);
+        let error = Error::LengthInLayer { what, layer: 0, expected, given };
         assert_eq!(Rnn::<3, 2, 1>::from_torch(&[weights]).unwrap_err(), error);
+        assert!(error.to_string().starts_with(&format!("{what}_l0: ")), "{error}");
     }
     let upper = RnnWeights { weight_ih: &ih, ..right };
     let error = Rnn::<3, 2, 2>::from_torch(&[right, upper]).unwrap_err();
-    assert_eq!(error, Error::Length { what: "weight_ih", expected: 4, given: 6 });
+    assert_eq!(error.to_string(), "weight_ih_l1: 4 elements expected, 6 given");
 
     let mut linear = Linear::<3, 2>::new(&mut Generator::seed(0));
     let before = bits_of(&linear);
@@ -218,7 +220,7 @@ where
     let output_of = |trace: &Trace<M>| bits(trace.output().as_batch_first().unwrap().as_flattened());
     let mut gradients = filled(model.zeros_like(), 3);
     let kept = Kept { output: output_of(&trace), gradients: bits_of(&gradients) };
-    let d_initial = format!("{:?}", trace.d_initial());
+    let d_initial = format!("{:?}", trace.d_initial().unwrap());
 
     let check = |error: Error, shape: (usize, usize), trace: &Trace<M>, gradients: &M| {
         let Error::Shape { what, expected, given } = error else { panic!("{error:?}") };
@@ -226,7 +228,7 @@ where
         says(error, &[right.0, right.1, shape.0, shape.1]);
         assert!(bits_of(gradients) == kept.gradients, "{what} of {shape:?} was refused, but gradients have changed");
         assert!(output_of(trace) == kept.output, "{what} of {shape:?} was refused, but the output has changed");
-        assert_eq!(format!("{:?}", trace.d_initial()), d_initial, "{what} of {shape:?}");
+        assert_eq!(format!("{:?}", trace.d_initial().unwrap()), d_initial, "{what} of {shape:?}");
     };
     for shape in wrong {
         let (x, d) = (view(&input, right), view(&d_output, shape));
@@ -526,7 +528,7 @@ fn bad_input_stays<const IN: usize, const HID: usize, const LAYERS: usize>(batch
             }
             let d_rows = (0..=step).map(|t| trace.d_input().unwrap().row(sample, t));
             assert!(d_rows.flatten().all(|d| d.is_nan()), "NaN was hidden ({level})");
-            for (row, (d, good_d)) in trace.d_initial().iter().zip(good.d_initial()).enumerate() {
+            for (row, (d, good_d)) in trace.d_initial().unwrap().iter().zip(good.d_initial().unwrap()).enumerate() {
                 if row % batch == sample {
                     assert!(d.iter().all(|d| d.is_nan()), "NaN was hidden from d h0 ({level})");
                 } else {

@@ -40,7 +40,7 @@ fn run<N: Network>(
         case.model.backward_from(input.view(), trace, d_output.view(), &N::state(&case.d_final), &mut gradients)
     })?;
     let d_input = trace.d_input().map_or(Vec::new(), N::d_input_numbers);
-    Ok(Answer { gradients, d_input, d_initial: N::state_numbers(trace.d_initial()) })
+    Ok(Answer { gradients, d_input, d_initial: N::state_numbers(trace.d_initial().unwrap()) })
 }
 
 fn same_answer<N: Network>(what: &str, a: &Answer<N>, b: &Answer<N>) -> Checked {
@@ -124,7 +124,7 @@ fn in_chunks<N: Network>(case: &Case<N>, level: Level, whole: &Answer<N>) -> Che
         Ok(0.0)
     })?;
     same("chunks: gradients", &flat(&gradients), &flat(&whole.gradients))?;
-    same("chunks: d h0", &N::state_numbers(chunked.d_initial()), &whole.d_initial)
+    same("chunks: d h0", &N::state_numbers(chunked.d_initial().unwrap()), &whole.d_initial)
 }
 
 /// All gradients against the reference's, sample by sample.

@@ -7,8 +7,10 @@ use crate::simd::{Kernel, Simd};
 /// The factors of one step, rounded to single precision once, where PyTorch rounds them.
 #[derive(Clone, Copy)]
 pub(crate) struct Factors {
-    /// `1 - beta1`
+    /// `1 - beta1`, or where that is at least a half, `-beta1`: the first moment goes from the gradient back to itself then.
     pub(crate) first: f32,
+    /// Whether the first moment is reckoned from the gradient.
+    pub(crate) from_gradient: bool,
     /// `beta2`
     pub(crate) keep_second: f32,
     /// `1 - beta2`
@@ -20,6 +22,12 @@ pub(crate) struct Factors {
     pub(crate) eps: f32,
     /// Moments below it become zero.
     pub(crate) smallest_moment: f32,
+    /// Gradients below it count as zero: a first moment that begins with one would be below the smallest.
+    pub(crate) smallest_gradient: f32,
+    /// First moments below it move nothing: their product with the step would be below the smallest moment.
+    pub(crate) smallest_moving: f32,
+    /// The same for the second moment.
+    pub(crate) smallest_squared: f32,
 }
 
 impl Factors {
@@ -27,6 +35,12 @@ impl Factors {
     /// it, 1.1e-19 at most, is lost in the rounding of eps, so that a first moment as small moves nothing; otherwise zero.
     pub(crate) const fn smallest_moment(eps: f64) -> f32 {
         if eps >= 1e-9 { f32::MIN_POSITIVE } else { 0.0 }
+    }
+
+    /// Where to begin [`Factors::first`] from and what it is, for `1 - beta1` in single precision: PyTorch's `lerp`, which
+    /// starts from the nearer end.
+    pub(crate) fn first_moment(weight: f32) -> (f32, bool) {
+        if weight < 0.5 { (weight, false) } else { (weight - 1.0, true) }
     }
 }
 
@@ -79,14 +93,16 @@ impl Kernel for Adam<'_> {
 
 #[inline(always)]
 fn step<S: Simd>(s: S, factors: Factors, p: S::F32, g: S::F32, m: S::F32, v: S::F32) -> (S::F32, S::F32, S::F32) {
-    let m = s.mul_add(s.splat(factors.first), s.sub(g, m), m);
-    let v = s.mul_add(s.mul(s.splat(factors.second), g), g, s.mul(s.splat(factors.keep_second), v));
+    let g = s.zero_small(g, s.splat(factors.smallest_gradient));
+    let m = s.mul_add(s.splat(factors.first), s.sub(g, m), if factors.from_gradient { g } else { m });
+    let squared = s.zero_small(g, s.splat(factors.smallest_squared));
+    let v = s.mul_add(s.mul(s.splat(factors.second), squared), squared, s.mul(s.splat(factors.keep_second), v));
     // Moments that nothing feeds would end among the denormal numbers, stay there, as their rounding stops them, and slow
     // every step to come.
-    let size = s.with_bits(s.and(s.to_bits(m), s.splat_i32(i32::MAX)));
-    let m = s.select_less(size, s.splat(factors.smallest_moment), s.splat(0.0), m);
-    let v = s.zero_below(v, s.splat(factors.smallest_moment));
+    let m = s.zero_small(m, s.splat(factors.smallest_moment));
+    let v = s.zero_small(v, s.splat(factors.smallest_moment));
     let denominator = s.add(s.div(s.sqrt(v), s.splat(factors.correction)), s.splat(factors.eps));
-    let p = s.add(p, s.div(s.mul(s.splat(factors.negative_step), m), denominator));
+    let moving = s.zero_small(m, s.splat(factors.smallest_moving));
+    let p = s.add(p, s.div(s.mul(s.splat(factors.negative_step), moving), denominator));
     (p, m, v)
 }

@@ -39,6 +39,8 @@ macro_rules! unrolled {
 }
 
 pub(crate) mod adam;
+#[cfg(feature = "alloc")]
+pub(crate) mod cascade;
 #[cfg(all(test, feature = "std"))]
 mod exhaustive;
 pub(crate) mod exp;
@@ -64,6 +66,18 @@ pub(crate) const NUMBERS_PER_LINE: usize = 64 / size_of::<f32>();
 
 /// Bytes of weights that the first level of the cache keeps from one evaluation to the next, beside what else it is for.
 pub(crate) const BYTES_IN_L1: usize = 24 * 1024;
+
+/// Gradients of sums and logits below it, 7.7e-34, count as zero: 2^-110.
+///
+/// A gradient that dies on its way back through time would otherwise end among the denormal numbers, below 2^-126, and stay
+/// there, as their rounding stops it; many CPUs take a hundred cycles longer for each multiply-add that has a denormal result.
+/// A limit of 2^-126 would not do: products with weights and states, and their partial sums, fall below it first. Counted for
+/// 64 neurons with PyTorch's initial weights, 200 steps and a gradient at the last one, of all vectors of multiply-adds:
+///
+/// | limit | none | 2^-126 | 2^-118 | 2^-114 | 2^-110 |
+/// |---|---|---|---|---|---|
+/// | denormal | 18 % | 5.8 % | 0.25 % | 0.012 % | 0.0004 % |
+pub(crate) const SMALLEST_GRADIENT: f32 = f32::from_bits((127 - 110) << 23);
 
 /// Vectors of zeros. Not `[zero; P]`, which is compiled to a loop where programs are optimized for size.
 #[inline(always)]

@@ -5,7 +5,7 @@
 //! weights are therefore packed term by term, one run of numbers.
 
 use super::pack::Scratch;
-use super::tanh::derivative_from_output;
+use super::tanh;
 use super::tile::sum;
 use super::{starting_at, starting_at_mut, zeros};
 use crate::simd::{Kernel, Simd};
@@ -163,7 +163,7 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
             let y: [[S::F32; V]; M] = load(s, &slope[here.clone()]);
             unrolled!(m < M, {
                 unrolled!(v < V, {
-                    sums[m][v] = s.mul(sums[m][v], derivative_from_output(s, y[m][v]));
+                    sums[m][v] = tanh::backward(s, sums[m][v], y[m][v]);
                 });
             });
         }

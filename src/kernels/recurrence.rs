@@ -10,6 +10,7 @@ use super::tile::{self, Ahead, Finish, Input, Output, Rows, Table};
 use super::view::View;
 use super::weight_gradient::{Block, COLUMNS_IN_PLACE, Source};
 use crate::Level;
+use crate::batch::BlockSums;
 use crate::simd::{Kernel, Simd, load_some, store_some};
 use core::ops::Range;
 
@@ -391,8 +392,7 @@ impl BackwardInputs<'_> {
                     d_hidden = s.add(d_hidden, load_some(s, &d_final.row(sample, 0)[first..]));
                 }
                 let h = load_some(s, &self.output.row(sample, step)[first..]);
-                let d_sums = s.mul(d_hidden, super::tanh::derivative_from_output(s, h));
-                store_some(s, d_sums, &mut row[first..self.hidden]);
+                store_some(s, super::tanh::backward(s, d_hidden, h), &mut row[first..self.hidden]);
             }
         }
     }
@@ -426,10 +426,8 @@ pub(crate) struct Backward<'a> {
     pub(crate) d_input: Option<&'a mut [f32]>,
     /// `[samples][hidden]`: of each block, and at the end of the first one
     pub(crate) d_initial: &'a mut [f32],
-    /// Gradients are added to these.
-    pub(crate) d_weight_ih: &'a mut [f32],
-    pub(crate) d_weight_hh: &'a mut [f32],
-    pub(crate) d_bias: &'a mut [f32],
+    /// Gradients of the weights of the input, of the recurrence, and of the bias are added to these.
+    pub(crate) gradients: [BlockSums<'a>; 3],
 }
 
 impl Backward<'_> {
@@ -459,6 +457,7 @@ impl Kernel for Backward<'_> {
         let (block_memory, rest) = self.scratch.get(block_memory + d_sums + columns).split_at_mut(block_memory);
         let (d_sums, columns) = rest.split_at_mut(d_sums);
         let d_input = &mut self.d_input.unwrap_or_default();
+        let mut gradients = self.gradients;
         // What the steps read, and the outer products of their block.
         let streams = [d_output, output, input];
         let far = streams.iter().any(|rows| rows.is_far_back());
@@ -502,9 +501,11 @@ impl Kernel for Backward<'_> {
             } else {
                 Block::pack(s, &d_sum_rows, grid, hidden, block_memory)
             };
-            block.add_outer_products(s, &input.starting_at_step(start), self.d_weight_ih);
-            block.add_outer_products(s, &Previous { initial, output, first: start }, self.d_weight_hh);
-            block.add_rows(s, self.d_bias);
+            let [d_weight_ih, d_weight_hh, d_bias] = gradients.each_mut().map(|gradient| &mut *gradient.sums);
+            block.add_outer_products(s, &input.starting_at_step(start), d_weight_ih);
+            block.add_outer_products(s, &Previous { initial, output, first: start }, d_weight_hh);
+            block.add_rows(s, d_bias);
+            gradients.iter_mut().for_each(BlockSums::count_block);
             if !d_input.is_empty() && !in_lanes {
                 let together = (NUMBERS_NEAR / (slots * hidden)).max(1);
                 for first in (0..samples).step_by(together) {

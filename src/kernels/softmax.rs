@@ -3,7 +3,7 @@
 use super::exp::exp;
 #[cfg(feature = "alloc")]
 use super::recurrence::Strided;
-use super::{starting_at, starting_at_mut};
+use super::{SMALLEST_GRADIENT, starting_at, starting_at_mut};
 use crate::Level;
 #[cfg(feature = "alloc")]
 use crate::batch::{self, SAMPLES_PER_GROUP};
@@ -193,17 +193,20 @@ impl<S: Simd> Exponentials<S> {
         }
     }
 
-    /// `row *= number`
+    /// `row *= number`, zero where that would be below [`SMALLEST_GRADIENT`].
     #[inline(always)]
     fn multiply(&self, s: S, number: f32, row: &mut [f32]) {
+        // Before the product, as denormal results cost most where they arise.
+        let smallest = s.splat(SMALLEST_GRADIENT / number);
         let mut first = 0;
         while first + S::LANES <= row.len() {
             let numbers = starting_at_mut(row, first);
-            s.store(s.mul(s.load(numbers), s.splat(number)), numbers);
+            s.store(s.mul(s.zero_small(s.load(numbers), smallest), s.splat(number)), numbers);
             first += S::LANES;
         }
         if first < row.len() {
-            s.store_partial(s.mul(self.tail, s.splat(number)), starting_at_mut(row, first));
+            let numbers = s.mul(s.zero_small(self.tail, smallest), s.splat(number));
+            s.store_partial(numbers, starting_at_mut(row, first));
         }
     }
 }

@@ -7,7 +7,7 @@
 //! reciprocal, so that every CPU computes the same bits. `scripts/elementary` makes the constants and sweeps all 2^32
 //! inputs.
 
-use super::{starting_at, starting_at_mut};
+use super::{SMALLEST_GRADIENT, starting_at, starting_at_mut};
 use crate::simd::{Kernel, Simd, load_some, store_some};
 
 /// One number for each segment, at the low three bits of `bits(0.828 |x| + 0.5) >> 22`, twice.
@@ -106,9 +106,15 @@ impl Kernel for TanhInPlace<'_> {
     }
 }
 
+/// `d * (1 - y^2)`, the gradient in front of tanh where its value is `y`; zero where it is below [`SMALLEST_GRADIENT`].
+#[inline(always)]
+pub(crate) fn backward<S: Simd>(s: S, d: S::F32, y: S::F32) -> S::F32 {
+    s.zero_small(s.mul(d, derivative_from_output(s, y)), s.splat(SMALLEST_GRADIENT))
+}
+
 /// `1 - y^2`, the derivative of tanh where its value is `y`; never negative, because `|y| <= 1`.
 #[inline(always)]
-pub(crate) fn derivative_from_output<S: Simd>(s: S, y: S::F32) -> S::F32 {
+fn derivative_from_output<S: Simd>(s: S, y: S::F32) -> S::F32 {
     s.neg_mul_add(y, y, s.splat(1.0))
 }
 
@@ -120,8 +126,8 @@ pub(crate) fn times_derivative<S: Simd, const N: usize>(s: S, d: &[f32; N], y: &
     while first < N {
         // The last vector ends with the row; some products are then taken twice.
         let begin = first.min(N.saturating_sub(S::LANES));
-        let slope = derivative_from_output(s, load_some(s, starting_at(y, begin)));
-        store_some(s, s.mul(load_some(s, starting_at(d, begin)), slope), starting_at_mut(&mut products, begin));
+        let product = backward(s, load_some(s, starting_at(d, begin)), load_some(s, starting_at(y, begin)));
+        store_some(s, product, starting_at_mut(&mut products, begin));
         first += S::LANES;
     }
     products

@@ -20,7 +20,7 @@
 //! that code grows with the shapes and not with the sizes of layers or the kinds of products.
 
 use super::pack::{Panel, Panels};
-use super::tanh::{derivative_from_output, tanh};
+use super::tanh::{self, tanh};
 use super::view::{View, ViewMut};
 use super::{NUMBERS_PER_LINE, chain_start, chains, starting_at, starting_at_mut, zeros};
 use crate::simd::{Kernel, Simd, load_some, store_some};
@@ -446,8 +446,11 @@ impl<const C: usize, const M: usize, const V: usize> Kernel for Tile<'_, '_, C, 
                             let row = &mut to.data[m * to.stride..][columns.clone()];
                             let y = of.load::<S, V>(s, m, columns.start, columns.end);
                             unrolled!(v < V, {
-                                let d_sum = s.mul(sums[m][v], derivative_from_output(s, y[v]));
-                                store::<S, V>(s, d_sum, starting_at_mut(row, v * S::LANES));
+                                store::<S, V>(
+                                    s,
+                                    tanh::backward(s, sums[m][v], y[v]),
+                                    starting_at_mut(row, v * S::LANES),
+                                );
                             });
                         }
                     });

@@ -98,6 +98,7 @@ impl_parameters!(Embedding<V, E> { weight flattened });
 #[cfg(feature = "alloc")]
 mod over_sequences {
     use super::*;
+    use crate::kernels::cascade::Cascade;
     use crate::kernels::recurrence::blocks_from_the_end;
     use crate::model::{Layer, Run, check_output_shape};
     use crate::sequences::{Sequences, SequencesBuf};
@@ -106,6 +107,8 @@ mod over_sequences {
     #[derive(Debug, Default)]
     pub struct EmbeddingCache<const E: usize> {
         output: SequencesBuf<[f32; E]>,
+        /// Of the gradients, a row a token.
+        cascade: Cascade,
     }
 
     impl<const V: usize, const E: usize> Layer for Embedding<V, E> {
@@ -170,6 +173,7 @@ mod over_sequences {
             self.check_backward(input, cache, d_output.shape(), &())?;
             if run.from_zero {
                 gradients.fill_zero();
+                cache.cascade.reset(V);
             }
             // Of no samples there may be more steps than can be counted to.
             if input.batch() == 0 {
@@ -177,10 +181,15 @@ mod over_sequences {
             }
             for (start, end) in blocks_from_the_end(input.steps()) {
                 for (token, d_row) in input.of_steps(start..end).iter().zip(d_output.of_steps(start..end).iter()) {
-                    for (to, d) in gradients.weight[*token].iter_mut().zip(d_row) {
+                    let row = &mut gradients.weight[*token];
+                    for (to, d) in row.iter_mut().zip(d_row) {
                         *to += d;
                     }
+                    cache.cascade.count(*token, row);
                 }
+            }
+            if run.complete {
+                cache.cascade.finish(gradients.weight.as_flattened_mut());
             }
             Ok(())
         }

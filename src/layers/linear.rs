@@ -167,7 +167,7 @@ impl_parameters!(Linear<IN, OUT> { weight flattened, bias });
 #[cfg(feature = "alloc")]
 mod over_sequences {
     use super::*;
-    use crate::batch::{self, Divide, SAMPLES_PER_GROUP, ShareGradients, ShareMemory, ShareOutputs};
+    use crate::batch::{self, BlockSums, Divide, SAMPLES_PER_GROUP, ShareGradients, ShareMemory, ShareOutputs};
     use crate::kernels::pack::{Panels, Scratch};
     use crate::kernels::recurrence::{Projection, STEPS_PER_BLOCK, Strided, blocks_from_the_end};
     use crate::kernels::weight_gradient::Block;
@@ -364,12 +364,13 @@ mod over_sequences {
         fn run(self) {
             let Self { level, samples, steps, mut input, mut d_output, packed, outputs } = self;
             let ShareOutputs { scratch, mut d_input, gradients, .. } = outputs;
-            let [d_weight, d_bias] = gradients.map(ShareGradients::only);
+            let mut gradients = gradients.map(ShareGradients::only);
             let mut left = samples;
             while left > 0 {
                 let samples = left.min(SAMPLES_PER_GROUP);
                 let scratch = &mut scratch[0];
-                ParameterGradients { input, d_output, samples, steps, scratch, d_weight, d_bias }.at(level);
+                let gradients = gradients.each_mut().map(BlockSums::reborrow);
+                ParameterGradients { input, d_output, samples, steps, scratch, gradients }.at(level);
                 let (d_input_of_group, d_input_rest) =
                     d_input.map(|rows| rows.split_at_mut(samples * steps * input.width)).unzip();
                 if let Some(out) = d_input_of_group {
@@ -398,8 +399,8 @@ mod over_sequences {
         samples: usize,
         steps: usize,
         scratch: &'a mut Scratch,
-        d_weight: &'a mut [f32],
-        d_bias: &'a mut [f32],
+        /// Of the weights and of the bias.
+        gradients: [BlockSums<'a>; 2],
     }
 
     impl ParameterGradients<'_> {
@@ -414,15 +415,17 @@ mod over_sequences {
 
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            let columns = self.d_bias.len();
+            let mut gradients = self.gradients;
+            let columns = gradients[1].sums.len();
             let rows = self.samples * STEPS_PER_BLOCK.min(self.steps);
             let memory = self.scratch.get(Block::memory(s, rows, columns, self.input.width));
             for (start, end) in blocks_from_the_end(self.steps) {
                 let grid = (self.samples, end - start);
                 let (x, d_y) = (self.input.starting_at_step(start), self.d_output.starting_at_step(start));
                 let mut block = Block::pack(s, &d_y, grid, columns, memory);
-                block.add_outer_products(s, &x, self.d_weight);
-                block.add_rows(s, self.d_bias);
+                block.add_outer_products(s, &x, gradients[0].sums);
+                block.add_rows(s, gradients[1].sums);
+                gradients.iter_mut().for_each(BlockSums::count_block);
             }
         }
     }

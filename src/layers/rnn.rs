@@ -55,12 +55,12 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Rnn<IN, HID, LAYERS
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] naming the tensor whose length does not fit.
+    /// [`Error::LengthInLayer`] naming the tensor whose length does not fit, as `weight_hh_l1`.
     pub fn from_torch(layers: &[RnnWeights<'_>; LAYERS]) -> Result<Self, Error> {
         let mut rnn = Self::zeros();
-        rnn.first.load_torch(&layers[0])?;
-        for (cell, weights) in rnn.rest.iter_mut().zip(&layers[1..]) {
-            cell.load_torch(weights)?;
+        rnn.first.load_torch(&layers[0]).map_err(|error| error.in_layer(0))?;
+        for (layer, (cell, weights)) in (1..).zip(rnn.rest.iter_mut().zip(&layers[1..])) {
+            cell.load_torch(weights).map_err(|error| error.in_layer(layer))?;
         }
         Ok(rnn)
     }

@@ -21,7 +21,8 @@ use crate::{Error, Generator, Level};
 /// to neuron `j`. [`RnnCell::from_torch`] and [`RnnCell::weight_ih_torch`] convert.
 ///
 /// States below the smallest normal number (1.2e-38) become zero, so that one that nothing feeds any longer does not slow the
-/// steps to come, as such numbers do on many CPUs. PyTorch keeps them, unless `torch.set_flush_denormal` is on.
+/// steps to come, as such numbers do on many CPUs; so do gradients in front of tanh below 2^-110 (7.7e-34), which products with
+/// weights and states would make as small. PyTorch keeps both, unless `torch.set_flush_denormal` is on.
 ///
 /// A cell lies where it is put; one with `HID = 1024` takes 8 MB. Put such ones on the heap with `RnnCell::boxed`,
 /// which never has them on the stack.
@@ -118,7 +119,7 @@ impl<const IN: usize, const HID: usize> RnnCell<IN, HID> {
         Ok(cell)
     }
 
-    /// Takes over PyTorch's weights.
+    /// Takes over PyTorch's weights, as they are: [`Parameters::flush_denormals`] is for denormal ones, which are slow.
     ///
     /// # Errors
     ///

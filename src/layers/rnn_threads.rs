@@ -3,7 +3,7 @@
 //! Sizes are values here, not types: this code does not grow with every size of a cell.
 
 use crate::Level;
-use crate::batch::{Divide, SAMPLES_PER_GROUP, ShareGradients, ShareOutputs};
+use crate::batch::{BlockSums, Divide, SAMPLES_PER_GROUP, ShareGradients, ShareOutputs};
 use crate::kernels::recurrence::{Backward, BackwardInputs, Forward};
 
 /// A forward over samples.
@@ -69,7 +69,7 @@ impl Divide for BackwardShares<'_> {
     fn run(self) {
         let Self { level, mut inputs, outputs, mut d_initial } = self;
         let ShareOutputs { scratch, mut d_input, gradients, .. } = outputs;
-        let [d_weight_ih, d_weight_hh, d_bias] = gradients.map(ShareGradients::only);
+        let mut gradients = gradients.map(ShareGradients::only);
         while inputs.samples > 0 {
             let group;
             (group, inputs) = inputs.split_at(inputs.samples.min(SAMPLES_PER_GROUP));
@@ -82,9 +82,7 @@ impl Divide for BackwardShares<'_> {
                 scratch: &mut scratch[0],
                 d_input: d_input_of_group,
                 d_initial: d_initial_of_group,
-                d_weight_ih,
-                d_weight_hh,
-                d_bias,
+                gradients: gradients.each_mut().map(BlockSums::reborrow),
             };
             backward.at(level);
         }

@@ -205,9 +205,12 @@ impl Simd for Avx2 {
         unsafe { _mm256_blendv_ps(otherwise, then, _mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a))) }
     }
     #[inline(always)]
-    fn zero_below(self, a: __m256, limit: __m256) -> __m256 {
+    fn zero_small(self, a: __m256, limit: __m256) -> __m256 {
         // SAFETY: registers alone; the token proves the feature.
-        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(a, limit), a) }
+        unsafe {
+            let size = _mm256_andnot_ps(_mm256_set1_ps(-0.0), a);
+            _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(size, limit), a)
+        }
     }
     #[inline(always)]
     fn load_four(self, from: &[f32]) -> __m256 {

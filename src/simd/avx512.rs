@@ -174,9 +174,9 @@ impl Simd for Avx512 {
         unsafe { _mm512_mask_blend_ps(_mm512_cmplt_epi32_mask(a, b), otherwise, then) }
     }
     #[inline(always)]
-    fn zero_below(self, a: __m512, limit: __m512) -> __m512 {
+    fn zero_small(self, a: __m512, limit: __m512) -> __m512 {
         // SAFETY: registers alone; the token proves the feature.
-        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, limit), a) }
+        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(_mm512_abs_ps(a), limit), a) }
     }
     #[inline(always)]
     fn select_less(self, a: __m512, b: __m512, then: __m512, otherwise: __m512) -> __m512 {

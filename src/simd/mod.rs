@@ -83,8 +83,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn select_less(self, a: Self::F32, b: Self::F32, then: Self::F32, otherwise: Self::F32) -> Self::F32;
     /// The same for integers.
     fn select_less_i32(self, a: Self::I32, b: Self::I32, then: Self::F32, otherwise: Self::F32) -> Self::F32;
-    /// Zero where `a < limit`, `a` elsewhere (also where either is NaN).
-    fn zero_below(self, a: Self::F32, limit: Self::F32) -> Self::F32;
+    /// Zero where `|a| < limit`, `a` elsewhere (also where either is NaN).
+    fn zero_small(self, a: Self::F32, limit: Self::F32) -> Self::F32;
 
     /// The first four elements again and again. Panics if there are fewer.
     fn load_four(self, from: &[f32]) -> Self::F32;

@@ -5,7 +5,7 @@ use bytemuck::cast;
 use wide::{f32x4, i32x4, u32x4};
 
 /// The level that every target has; it needs no proof.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Zeroable)]
 pub(crate) struct Portable;
 
 impl Portable {
@@ -120,8 +120,8 @@ impl Simd for Portable {
         (a, b)
     }
     #[inline(always)]
-    fn zero_below(self, a: f32x4, limit: f32x4) -> f32x4 {
-        a.simd_lt(limit).bitselect(f32x4::ZERO, a)
+    fn zero_small(self, a: f32x4, limit: f32x4) -> f32x4 {
+        self.select_less(self.with_bits(self.and(self.to_bits(a), self.splat_i32(i32::MAX))), limit, f32x4::ZERO, a)
     }
     #[inline(always)]
     fn select_less(self, a: f32x4, b: f32x4, then: f32x4, otherwise: f32x4) -> f32x4 {

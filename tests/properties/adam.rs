@@ -3,7 +3,7 @@
 //! Errors carried along one step, with `f = 1 - b1`, `k = b2`, `s = 1 - b2`, each rounded to `f32` once:
 //!
 //! * `m' = m + f (g - m)`: the old error times at most `1 - f + f U`, and three roundings of terms of the size of
-//!   `|m| + f |g - m|`.
+//!   `|m| + f |g - m|`; where `f` is at least a half, `m' = g - b1 (g - m)`, with terms of the size of `|g| + b1 |g - m|`.
 //! * `v' = k v + s g g`: all terms are positive, so the relative error grows by six roundings at most.
 //! * The root is taken at both ends of what `v` can be; then come three roundings (root, quotient, sum) and those of
 //!   the correction and of eps.
@@ -45,7 +45,9 @@ impl Errors {
         let correction = (1.0 - beta2.powi(t as i32)).sqrt();
         for i in 0..p.len() {
             let f = 1.0 - beta1;
-            let size = before.m[i].abs() + self.m[i] + f * ((gradient[i] - before.m[i]).abs() + self.m[i]);
+            let apart = (gradient[i] - before.m[i]).abs() + self.m[i];
+            let size =
+                if f < 0.5 { before.m[i].abs() + self.m[i] + f * apart } else { gradient[i].abs() + beta1 * apart };
             self.m[i] = beta1 * self.m[i] * (1.0 + 4.0 * U) + 4.0 * U * size + 4.0 * TINY + TO_ZERO;
             self.v[i] = beta2 * self.v[i] + 6.0 * U * (moments.v[i] + self.v[i]) + 4.0 * TINY + TO_ZERO;
 

@@ -20,7 +20,8 @@
 //!
 //! # The derivative from the output, `1 - y^2`
 //!
-//! Fused, one rounding of the result. Not fused, also one of `y^2 <= 1`. An output off by `e` adds `2 |y| e + e^2`.
+//! Fused, one rounding of the result. Not fused, also one of `y^2 <= 1`. An output off by `e` adds `2 |y| e + e^2`. A gradient
+//! in front of tanh that is below `2^-110`, or may be, may become zero.
 //!
 //! # Over time
 //!
@@ -34,7 +35,7 @@
 //! `loss = ln s - (z_t - m)` in `f64` and `d_c = e_c * (scale / s)`, with `scale` subtracted at the target.
 //!
 //! * `z_c - m` is off by `U |z_c - m|`, so `e_c` is off by that, relatively, and by what `exp` adds: one unit in the
-//!   last place, `2 U`. Where `e_c` would be below the normal numbers, all of it may be lost.
+//!   last place, `2 U`. Where `e_c` would be below the normal numbers, all of it is lost.
 //! * `s` is a sum of positive terms: their errors weighted, and `gamma(C)`; it is at least 1. The loss of a row is off by
 //!   the relative error of `s`; the sum of the losses is `f64`, rounded to `f32` once.
 //! * `d_c` is off by the relative errors of `e_c` and `s` and four roundings (`scale`, the quotient, the product, and at
@@ -48,6 +49,9 @@ pub const U: f64 = 1.0 / (1u64 << 24) as f64;
 
 /// The smallest positive `f32`, twice what an underflow can lose.
 pub const TINY: f64 = 1.401_298_464_324_817e-45;
+
+/// Gradients of sums and of logits below it become zero.
+pub const SMALLEST_GRADIENT: f64 = 1.0 / (1u128 << 110) as f64;
 
 /// What `n` roundings can do, relative to the sum of the absolute values.
 pub fn gamma(n: usize) -> f64 {
@@ -245,6 +249,11 @@ impl CellSums {
     }
 }
 
+/// What may be lost of a gradient that is below [`SMALLEST_GRADIENT`], or may be: all of it.
+fn to_zero(value: f64, error: f64) -> f64 {
+    if value.abs() - error < SMALLEST_GRADIENT { value.abs() } else { 0.0 }
+}
+
 /// `dz = dh' (1 - h'^2)`
 pub fn before_tanh(h_next: &Near, d_h_next: &Near, fused: bool) -> Near {
     let mut d_z = Near::default();
@@ -258,7 +267,8 @@ pub fn before_tanh(h_next: &Near, d_h_next: &Near, fused: bool) -> Near {
         let propagated = d_h_error * (slope + slope_error) + d_h.abs() * slope_error;
         let value = d_h * slope;
         d_z.value.push(value);
-        d_z.error.push(propagated + U * (value.abs() + propagated) + TINY);
+        let error = propagated + U * (value.abs() + propagated) + TINY;
+        d_z.error.push(error + to_zero(value, error));
     }
     d_z
 }
@@ -332,7 +342,8 @@ pub fn cross_entropy_row(logits: &[f64], target: usize, scale: f64) -> (Near, f6
         let p_error = error / sum + e / sum * (sum_error + 8.0 * U);
         let at_target = if class == target { 4.0 * U } else { 0.0 };
         // A quotient that underflows (`scale / s` does not, `e_c` of many classes may) loses less than this.
-        scale * (p_error * (1.0 + 8.0 * U) + at_target) + TINY
+        let error = scale * (p_error * (1.0 + 8.0 * U) + at_target) + TINY;
+        error + to_zero(scale * e / sum, error)
     });
     (Near { error: d_errors.collect(), value }, sum_error * (1.0 + sum_error))
 }

@@ -111,7 +111,7 @@ fn check_sequences<const IN: usize, const HID: usize>(case: Case) -> Checked {
         let mut gradients = cell.clone();
         cell.backward_from(input.view(), &mut trace, d_output.view(), &d_final, &mut gradients)?;
         let mut sums = CellSums::zeros(&reference);
-        prop_assert_eq!(trace.d_initial().len(), case.batch);
+        prop_assert_eq!(trace.d_initial().unwrap().len(), case.batch);
         prop_assert_eq!(trace.d_input().is_some(), case.d_input);
         for b in 0..case.batch {
             let x = Near::exact(input.sample(b).as_flattened());
@@ -121,7 +121,7 @@ fn check_sequences<const IN: usize, const HID: usize>(case: Case) -> Checked {
             let d_last = state_of(&d_final, b);
             let (d_x, d_h0) =
                 bounds::layer_backward(&reference, &passed, &d_output, &d_last, level.is_fused(), &mut sums);
-            d_h0.check("d h0", &trace.d_initial()[b])?;
+            d_h0.check("d h0", &trace.d_initial().unwrap()[b])?;
             if let Some(d_input) = trace.d_input() {
                 let rows: Vec<f32> = (0..case.steps).flat_map(|t| *d_input.row(b, t)).collect();
                 d_x.check("d input", &rows)?;

@@ -83,7 +83,7 @@ fn cells<const IN: usize, const HID: usize>() {
                 let given: Vec<f32> = (0..case.steps).flat_map(|t| *trace.d_input().unwrap().row(b, t)).collect();
                 with_errors_of(by_x, &d_x).check("d input by differences", &given)?;
                 let by_h0 = differentiate(&h0[b].value, |h0| loss_of(&reference, b, &x[b].value, h0));
-                with_errors_of(by_h0, &d_h0).check("d h0 by differences", &trace.d_initial()[b])?;
+                with_errors_of(by_h0, &d_h0).check("d h0 by differences", &trace.d_initial().unwrap()[b])?;
             }
             let given = torch_parameters(&gradients);
             for (i, near) in sums.parameters().iter().enumerate() {

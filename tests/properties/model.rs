@@ -61,12 +61,12 @@ fn embedding_rnn_linear() {
                 let d_last = state_of(&d_final.1, 1, b);
                 let (d_lower, d_h0) =
                     bounds::layer_backward(&cells[1], &passed, &d_upper, &d_last, fused, &mut d_cells[1]);
-                d_h0.check("d h0 of layer 1", &trace.d_initial().1[batch + b])?;
+                d_h0.check("d h0 of layer 1", &trace.d_initial().unwrap().1[batch + b])?;
                 let passed = Passed { x: &vectors, h0: &h0[0], output: &lower };
                 let d_last = state_of(&d_final.1, 0, b);
                 let (d_vectors, d_h0) =
                     bounds::layer_backward(&cells[0], &passed, &d_lower, &d_last, fused, &mut d_cells[0]);
-                d_h0.check("d h0 of layer 0", &trace.d_initial().1[b])?;
+                d_h0.check("d h0 of layer 0", &trace.d_initial().unwrap().1[b])?;
                 for (t, token) in sample.into_iter().enumerate() {
                     d_table[token].add_to_bias(&d_vectors.row(10, t));
                 }
@@ -131,8 +131,8 @@ fn tuples_are_their_layers_in_a_row() {
                     same_bits("gradients", &flat(&d_flat), &flat(&d_nested))?;
                     prop_assert_eq!(flat_model.parameter_count(), flat(&d_nested).len());
                     prop_assert_eq!(
-                        numbers_of(&format!("{:?}", flat_trace.d_initial())),
-                        numbers_of(&format!("{:?}", nested_trace.d_initial()))
+                        numbers_of(&format!("{:?}", flat_trace.d_initial().unwrap())),
+                        numbers_of(&format!("{:?}", nested_trace.d_initial().unwrap()))
                     );
                     let d_input = batch_first(flat_trace.d_input().unwrap());
                     same_bits("d input", d_input, batch_first(nested_trace.d_input().unwrap()))?;
@@ -163,7 +163,7 @@ fn tuples_are_their_layers_in_a_row() {
             let d_lower = a.backward(input.view(), &mut lower, upper.d_input().unwrap())?;
             same_bits("the output of a pair", batch_first(upper.output()), batch_first(pair.output()))?;
             same_bits("gradients of a pair", &flat(&(d_lower, d_upper)), &flat(&d_pair))?;
-            same_bits("d h0", upper.d_initial().as_flattened(), pair.d_initial().1.as_flattened())?;
+            same_bits("d h0", upper.d_initial().unwrap().as_flattened(), pair.d_initial().unwrap().1.as_flattened())?;
             let d_input = batch_first(pair.d_input().unwrap());
             same_bits("d input of a pair", batch_first(lower.d_input().unwrap()), d_input)
         })

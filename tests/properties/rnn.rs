@@ -78,7 +78,7 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Stack<IN, HID, LAYE
                 let d_last = self.state(&self.d_final, layer, b);
                 let (d_x, d_h0) =
                     bounds::layer_backward(cell, &passed, &d_rows, &d_last, level.is_fused(), &mut sums[layer]);
-                d_h0.check("d h0", &trace.d_initial()[layer * batch + b])?;
+                d_h0.check("d h0", &trace.d_initial().unwrap()[layer * batch + b])?;
                 d_rows = d_x;
             }
             if let Some(d_input) = trace.d_input() {
@@ -136,7 +136,7 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Stack<IN, HID, LAYE
             let d_final = layer_of(&self.d_final, i + 1);
             rnn.rest()[i].backward_from(below, &mut upper[0], d_output, &d_final, &mut d_cell)?;
             same_bits("gradients of an upper layer", &flat(&d_cell), &flat(&gradients.rest()[i]))?;
-            d_initial.splice(0..0, upper[0].d_initial().iter().copied());
+            d_initial.splice(0..0, upper[0].d_initial().unwrap().iter().copied());
             d_above = upper[0].d_input().unwrap().iter().copied().collect();
         }
         let d_output = if LAYERS == 1 { self.d_output.view() } else { self.sequences(&d_above) };
@@ -144,8 +144,8 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Stack<IN, HID, LAYE
         let d_final = layer_of(&self.d_final, 0);
         rnn.first().backward_from(self.input.view(), &mut first, d_output, &d_final, &mut d_cell)?;
         same_bits("gradients of the first layer", &flat(&d_cell), &flat(gradients.first()))?;
-        d_initial.splice(0..0, first.d_initial().iter().copied());
-        same_bits("d h0", d_initial.as_flattened(), trace.d_initial().as_flattened())?;
+        d_initial.splice(0..0, first.d_initial().unwrap().iter().copied());
+        same_bits("d h0", d_initial.as_flattened(), trace.d_initial().unwrap().as_flattened())?;
         match trace.d_input() {
             Some(d_input) => same_bits("d input", batch_first(first.d_input().unwrap()), batch_first(d_input)),
             None => Ok(()),
