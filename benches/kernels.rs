@@ -7,10 +7,10 @@ mod common;
 use common::naive::{self, Naive, flattened};
 use common::rows;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use elman::reference;
 use elman::{
     Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, Sequences, Trace,
 };
+use elman_reference as reference;
 use std::hint::black_box;
 
 /// One streaming step: x and h in, h out, dispatch included.

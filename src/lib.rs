@@ -1,51 +1,42 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
-#![deny(missing_docs)]
-#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-#[cfg(feature = "alloc")]
-mod batch;
-#[cfg(feature = "alloc")]
-mod chunked;
-mod error;
-mod init;
+mod cells;
+mod data;
 mod kernels;
 mod layers;
-mod level;
-mod loss;
-#[cfg(feature = "alloc")]
+mod math;
 mod model;
-mod optim;
-mod parameters;
-#[cfg(feature = "alloc")]
-pub mod reference;
-mod sequences;
+mod run;
 mod simd;
-mod step;
-mod step_trace;
-mod stream;
-
 #[cfg(feature = "alloc")]
-pub use chunked::Chunked;
-pub use error::Error;
-pub use init::Generator;
+mod threads;
+mod torch;
+mod train;
+
+pub use cells::{Relu, Tanh};
+pub use data::error::Error;
+pub use data::sequences::Sequences;
+#[cfg(feature = "alloc")]
+pub use data::sequences::SequencesBuf;
 #[cfg(feature = "alloc")]
 pub use layers::Rnn;
+pub use layers::nonlinearity::Nonlinearity;
 pub use layers::{Embedding, Linear, RnnCell, RnnWeights, TokenRnnCell};
-pub use level::{Level, UnknownLevel};
-pub use loss::{CrossEntropy, Reduction};
 #[cfg(feature = "alloc")]
-pub use model::{Layer, Run, Trace};
-pub use optim::{Adam, Moments};
-pub use parameters::Parameters;
-pub use sequences::Sequences;
+pub use model::layer::{Layer, Run, Trace};
+pub use model::parameters::Parameters;
+pub use model::step::{Step, StepBackward};
 #[cfg(feature = "alloc")]
-pub use sequences::SequencesBuf;
-pub use step::{Step, StepBackward};
-pub use step_trace::StepTrace;
-pub use stream::{Stream, Streams};
+pub use run::chunked::Chunked;
+pub use run::step_trace::StepTrace;
+pub use run::stream::{Stream, Streams};
+pub use simd::{Level, UnknownLevel};
+pub use torch::generator::Generator;
+pub use train::adam::{Adam, Moments};
+pub use train::loss::{CrossEntropy, Reduction};

@@ -1,7 +1,7 @@
 //! Training a model by the plain reference: letters, recurrent layers, perhaps a linear layer, cross-entropy, Adam.
 
-use elman::reference::{self, Cell, Loss, Moments};
 use elman::{Embedding, Linear, RnnCell};
+use elman_reference::{self as reference, Cell, Loss, Moments};
 
 /// The cell once more.
 pub fn cell<const IN: usize, const HID: usize>(cell: &RnnCell<IN, HID>) -> Cell {

@@ -4,7 +4,7 @@ use crate::bounds::{Near, U, cross_entropy_row};
 use crate::source::{Kind, Source};
 use crate::support::{Checked, Order, Rows};
 use crate::{OneAnswer, pool, same};
-use elman::reference;
+use elman_reference as reference;
 use elman::{CrossEntropy, Error, Level, Reduction, SequencesBuf};
 use proptest::prelude::*;
 

@@ -7,7 +7,7 @@ use crate::bounds::U;
 use crate::source::{Kind, Source};
 use crate::support::Checked;
 use crate::{OneAnswer, same};
-use elman::reference;
+use elman_reference as reference;
 use elman::{Layer, Level, RnnCell, Sequences, Trace};
 use proptest::prelude::*;
 

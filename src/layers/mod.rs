@@ -1,15 +1,22 @@
 //! Layers: parameters, gradients, forward and backward.
 
 mod embedding;
+#[cfg(feature = "alloc")]
+mod embedding_sequences;
 mod linear;
+#[cfg(feature = "alloc")]
+mod linear_sequences;
+pub(crate) mod nonlinearity;
+#[cfg(feature = "alloc")]
+mod passes;
+#[cfg(feature = "alloc")]
+mod recurrent;
 #[cfg(feature = "alloc")]
 mod rnn;
 mod rnn_cell;
-#[cfg(feature = "alloc")]
-mod rnn_threads;
 mod token_rnn_cell;
 
-use crate::Generator;
+use crate::torch::generator::Generator;
 
 pub use embedding::Embedding;
 pub use linear::Linear;

@@ -1,11 +1,14 @@
 //! Stacked tanh recurrent layers: `Rnn`.
 
-use super::rnn_cell::over_sequences::{RnnCellCache, check_rows, check_state};
+use super::nonlinearity::Nonlinearity;
+use super::recurrent::{RnnCellCache, check_rows, check_state};
 use super::{RnnCell, RnnWeights};
-use crate::model::{Layer, Run};
-use crate::parameters::Parameters;
-use crate::sequences::{Sequences, SequencesBuf};
-use crate::{Error, Generator};
+use crate::cells::Tanh;
+use crate::data::error::Error;
+use crate::data::sequences::{Sequences, SequencesBuf};
+use crate::model::layer::{Layer, Run};
+use crate::model::parameters::Parameters;
+use crate::torch::generator::Generator;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -26,13 +29,13 @@ use alloc::vec::Vec;
 /// # Ok::<(), elman::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rnn<const IN: usize, const HID: usize, const LAYERS: usize> {
-    first: Box<RnnCell<IN, HID>>,
+pub struct Rnn<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity = Tanh> {
+    first: Box<RnnCell<IN, HID, A>>,
     /// `LAYERS - 1` cells.
-    rest: Box<[RnnCell<HID, HID>]>,
+    rest: Box<[RnnCell<HID, HID, A>]>,
 }
 
-impl<const IN: usize, const HID: usize, const LAYERS: usize> Rnn<IN, HID, LAYERS> {
+impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Rnn<IN, HID, LAYERS, A> {
     /// All parameters zero: where gradients start.
     #[must_use]
     pub fn zeros() -> Self {
@@ -67,30 +70,30 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Rnn<IN, HID, LAYERS
 
     /// The first layer, which takes the input.
     #[must_use]
-    pub fn first(&self) -> &RnnCell<IN, HID> {
+    pub fn first(&self) -> &RnnCell<IN, HID, A> {
         &self.first
     }
 
     /// The first layer, which takes the input.
     #[must_use]
-    pub fn first_mut(&mut self) -> &mut RnnCell<IN, HID> {
+    pub fn first_mut(&mut self) -> &mut RnnCell<IN, HID, A> {
         &mut self.first
     }
 
     /// The layers above the first.
     #[must_use]
-    pub fn rest(&self) -> &[RnnCell<HID, HID>] {
+    pub fn rest(&self) -> &[RnnCell<HID, HID, A>] {
         &self.rest
     }
 
     /// The layers above the first.
     #[must_use]
-    pub fn rest_mut(&mut self) -> &mut [RnnCell<HID, HID>] {
+    pub fn rest_mut(&mut self) -> &mut [RnnCell<HID, HID, A>] {
         &mut self.rest
     }
 }
 
-impl<const IN: usize, const HID: usize, const LAYERS: usize> Parameters for Rnn<IN, HID, LAYERS> {
+impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Parameters for Rnn<IN, HID, LAYERS, A> {
     fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
         self.first.visit(visitor);
         for cell in &self.rest {
@@ -131,7 +134,7 @@ fn rows_of_layer<const HID: usize>(state: &[[f32; HID]], layer: usize, samples: 
     if state.is_empty() { state } else { &state[layer * samples..][..samples] }
 }
 
-impl<const IN: usize, const HID: usize, const LAYERS: usize> Layer for Rnn<IN, HID, LAYERS> {
+impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Layer for Rnn<IN, HID, LAYERS, A> {
     type Input = [f32; IN];
     type Output = [f32; HID];
     type InputGradient = [f32; IN];

@@ -1,10 +1,13 @@
 //! A recurrent layer driven by tokens, with everything before the recurrence folded into a table: `TokenRnnCell`.
 
 use super::{Embedding, RnnCell};
-use crate::kernels::matvec::{Biases, Linear, State, Tanh, evaluate, product};
-use crate::simd::{Kernel, Simd};
-use crate::step::{Step, check_token};
-use crate::{Error, Level};
+use crate::cells::Tanh;
+use crate::data::error::Error;
+use crate::kernels::latency::matvec::{Biases, Identity, State, evaluate, product};
+use crate::kernels::tuning::{narrow, narrow_alone};
+use crate::layers::nonlinearity::Nonlinearity;
+use crate::model::step::{Step, check_token};
+use crate::simd::{Kernel, Level, Simd};
 
 /// An [`Embedding`] and an [`RnnCell`] for inference: what a token gives to every neuron is looked up, not computed.
 ///
@@ -23,26 +26,35 @@ use crate::{Error, Level};
 /// }
 /// # Ok::<(), elman::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Zeroable)]
+#[derive(Copy, Debug, PartialEq, bytemuck::Zeroable)]
 #[repr(C, align(64))]
-pub struct TokenRnnCell<const V: usize, const HID: usize> {
+pub struct TokenRnnCell<const V: usize, const HID: usize, A = Tanh> {
     /// What each token gives to each neuron, biases included.
     pub table: [[f32; HID]; V],
     /// What each neuron gives to each neuron at the next step.
     pub weight_hh: [[f32; HID]; HID],
+    /// What the sums become.
+    pub nonlinearity: A,
 }
 
-impl<const V: usize, const HID: usize> TokenRnnCell<V, HID> {
+/// Not derived, like that of [`RnnCell`].
+impl<const V: usize, const HID: usize, A: Copy> Clone for TokenRnnCell<V, HID, A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<const V: usize, const HID: usize, A: Nonlinearity> TokenRnnCell<V, HID, A> {
     /// All numbers zero.
     #[must_use]
     pub const fn zeros() -> Self {
         const { assert!(V > 0 && HID > 0, "a TokenRnnCell needs at least one token and one neuron") };
-        Self { table: [[0.0; HID]; V], weight_hh: [[0.0; HID]; HID] }
+        Self { table: [[0.0; HID]; V], weight_hh: [[0.0; HID]; HID], nonlinearity: A::CELL }
     }
 
     /// Folds an embedding into the cell behind it, at [`Level::detect`].
     #[must_use]
-    pub fn new<const E: usize>(embedding: &Embedding<V, E>, cell: &RnnCell<E, HID>) -> Self {
+    pub fn new<const E: usize>(embedding: &Embedding<V, E>, cell: &RnnCell<E, HID, A>) -> Self {
         let mut folded = Self::zeros();
         folded.fold(embedding, cell);
         folded
@@ -51,7 +63,7 @@ impl<const V: usize, const HID: usize> TokenRnnCell<V, HID> {
     /// [`TokenRnnCell::new`], made on the heap and never on the stack.
     #[cfg(feature = "alloc")]
     #[must_use]
-    pub fn boxed<const E: usize>(embedding: &Embedding<V, E>, cell: &RnnCell<E, HID>) -> alloc::boxed::Box<Self> {
+    pub fn boxed<const E: usize>(embedding: &Embedding<V, E>, cell: &RnnCell<E, HID, A>) -> alloc::boxed::Box<Self> {
         const { assert!(V > 0 && HID > 0, "a TokenRnnCell needs at least one token and one neuron") };
         let mut folded: alloc::boxed::Box<Self> = bytemuck::zeroed_box();
         folded.fold(embedding, cell);
@@ -59,20 +71,20 @@ impl<const V: usize, const HID: usize> TokenRnnCell<V, HID> {
     }
 
     /// Folds anew, after the layers have changed, at [`Level::detect`].
-    pub fn fold<const E: usize>(&mut self, embedding: &Embedding<V, E>, cell: &RnnCell<E, HID>) {
+    pub fn fold<const E: usize>(&mut self, embedding: &Embedding<V, E>, cell: &RnnCell<E, HID, A>) {
         self.fold_at(Level::detect(), embedding, cell);
     }
 
     /// [`TokenRnnCell::fold`] at a given level.
-    pub fn fold_at<const E: usize>(&mut self, level: Level, embedding: &Embedding<V, E>, cell: &RnnCell<E, HID>) {
+    pub fn fold_at<const E: usize>(&mut self, level: Level, embedding: &Embedding<V, E>, cell: &RnnCell<E, HID, A>) {
         for (row, vector) in self.table.iter_mut().zip(&embedding.weight) {
-            level.narrow(HID).run(Fold { cell, vector, row });
+            narrow(level, HID).run(Fold { cell, vector, row });
         }
         self.weight_hh = cell.weight_hh;
     }
 }
 
-impl<const V: usize, const HID: usize> Step for TokenRnnCell<V, HID> {
+impl<const V: usize, const HID: usize, A: Nonlinearity> Step for TokenRnnCell<V, HID, A> {
     type Input = usize;
     type Output = [f32; HID];
     type State = [f32; HID];
@@ -83,39 +95,41 @@ impl<const V: usize, const HID: usize> Step for TokenRnnCell<V, HID> {
     }
     #[inline]
     fn forward_step(&self, level: Level, token: &usize, state: &mut [f32; HID]) -> [f32; HID] {
-        level.narrow_alone(HID).run(TokenStep { weight_hh: &self.weight_hh, row: &self.table[*token], h: state });
+        let (weight_hh, row) = (&self.weight_hh, &self.table[*token]);
+        narrow_alone(level, HID).run(TokenStep { cell: A::CELL, weight_hh, row, h: state });
         *state
     }
 }
 
 /// `row = bias_ih + bias_hh + W_ih vector`
-struct Fold<'a, const E: usize, const HID: usize> {
-    cell: &'a RnnCell<E, HID>,
+struct Fold<'a, const E: usize, const HID: usize, A> {
+    cell: &'a RnnCell<E, HID, A>,
     vector: &'a [f32; E],
     row: &'a mut [f32; HID],
 }
 
-impl<const E: usize, const HID: usize> Kernel for Fold<'_, E, HID> {
+impl<const E: usize, const HID: usize, A> Kernel for Fold<'_, E, HID, A> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let biases = Biases(&self.cell.bias_ih, &self.cell.bias_hh);
-        *self.row = evaluate(s, &product(biases, &self.cell.weight_ih, self.vector), Linear);
+        *self.row = evaluate(s, &product(biases, &self.cell.weight_ih, self.vector), Identity);
     }
 }
 
-struct TokenStep<'a, const HID: usize> {
+struct TokenStep<'a, A, const HID: usize> {
+    cell: A,
     weight_hh: &'a [[f32; HID]; HID],
     row: &'a [f32; HID],
     h: &'a mut [f32; HID],
 }
 
-impl<const HID: usize> Kernel for TokenStep<'_, HID> {
+impl<A: Nonlinearity, const HID: usize> Kernel for TokenStep<'_, A, HID> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        *self.h = evaluate(s, &product(self.row, self.weight_hh, State(self.h)), Tanh);
+        *self.h = evaluate(s, &product(self.row, self.weight_hh, State(self.h)), self.cell);
     }
 }

@@ -8,11 +8,12 @@
 //! [`Simd::FUSED`] says so. Nothing here depends on the number of lanes except [`Simd::LANES`] itself, and a kernel
 //! that never adds across lanes therefore computes the same bits at every fused level.
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod avx2;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod avx512;
+mod level;
 pub(crate) mod portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod x86;
+
+pub use level::{Level, UnknownLevel};
 
 /// The lane operations of one instruction set.
 ///
@@ -126,7 +127,7 @@ pub(crate) fn store_some<S: Simd>(s: S, v: S::F32, to: &mut [f32]) {
     if to.len() >= S::LANES { s.store(v, to) } else { s.store_partial(v, to) }
 }
 
-/// A computation that can run over any lanes: what a [`Level`](crate::Level) dispatches.
+/// A computation that can run over any lanes: what a [`Level`] dispatches.
 ///
 /// `run` must be `#[inline(always)]`, and so must everything between it and the lane operations: the trampoline that
 /// calls it is what carries the target features.
@@ -138,7 +139,6 @@ pub(crate) trait Kernel {
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
-    use crate::Level;
 
     /// Parts of vectors of every length, from and to the middle of other numbers.
     struct Parts;

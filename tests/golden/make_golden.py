@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Writes the golden data beside this file: what PyTorch answers, for the tests of this crate to compare with.
 
-    python3 tests/golden/make_golden.py
+    python3 tests/golden/make_golden.py [generator] [initial] [layers] [tutorial] [cells]
 
-needs nothing but PyTorch. It writes generator.json, initial.json, layers.json and tutorial.json. Every tensor is one flat
-list in PyTorch's row-major order. Every float32 is printed with the fewest digits that read back to the same float32;
-where the same thing was computed again in float64, from the same float32 weights and inputs, it is printed as a float64
-under "f64" beside "f32".
+needs nothing but PyTorch. It writes the named files, or without a name all of them: generator.json, initial.json,
+layers.json, tutorial.json and cells.json. Every tensor is one flat list in PyTorch's row-major order. Every float32 is
+printed with the fewest digits that read back to the same float32; where the same thing was computed again in float64,
+from the same float32 weights and inputs, it is printed as a float64 under "f64" beside "f32".
+
+The drawn numbers are the same on every machine that the script accepts. The last digits of the computed ones are not:
+another CPU adds up in another order. So write anew only the files that are to change.
 """
 
 import struct
@@ -64,8 +67,22 @@ def encode(thing):
     return repr(thing)
 
 
+def encode_section(section):
+    def is_entries(thing):
+        return isinstance(thing, list) and thing and isinstance(thing[0], dict)
+
+    if is_entries(section):
+        return "[\n" + ",\n".join(encode(entry) for entry in section) + "\n]"
+    if isinstance(section, dict) and any(is_entries(part) for part in section.values()):
+        return "{\n" + ",\n".join(f'"{key}":{encode_section(part)}' for key, part in section.items()) + "\n}"
+    return encode(section)
+
+
 def write(name, about, sections):
-    """One file: the header, then the sections; each entry of a list on a line of its own, so that changes can be read."""
+    """One file: the header, then the sections; each entry of a list on a line of its own, so that changes can be read.
+
+    A section may hold such lists itself, by name.
+    """
     header = {
         "torch": torch.__version__,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -74,10 +91,7 @@ def write(name, about, sections):
     }
     lines = [f'"header":{encode(header)}']
     for key, section in sections.items():
-        if isinstance(section, list) and section and isinstance(section[0], dict):
-            lines.append(f'"{key}":[\n' + ",\n".join(encode(entry) for entry in section) + "\n]")
-        else:
-            lines.append(f'"{key}":{encode(section)}')
+        lines.append(f'"{key}":{encode_section(section)}')
     path = HERE / name
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     print(f"{path.name}: {path.stat().st_size} bytes")
@@ -137,17 +151,19 @@ def generator():
 
 
 class TutorialModel(nn.Module):
-    """The third program: Embedding(4, 10), RNN(10, 8, 2 layers), Linear(8, 4), made in this order."""
+    """The third program: Embedding(4, 10), RNN(10, 8, 2 layers), Linear(8, 4), made in this order.
 
-    def __init__(self):
+    Or nn.GRU or nn.LSTM in the place of nn.RNN. The states are absent, and so zero.
+    """
+
+    def __init__(self, kind=nn.RNN):
         super().__init__()
         self.emb = nn.Embedding(4, 10)
-        self.rnn = nn.RNN(10, 8, num_layers=2, batch_first=True)
+        self.rnn = kind(10, 8, num_layers=2, batch_first=True)
         self.fc = nn.Linear(8, 4)
 
     def forward(self, tokens):
-        hidden = torch.zeros(2, tokens.size(0), 8, dtype=self.fc.weight.dtype)
-        out, _ = self.rnn(self.emb(tokens), hidden)
+        out, _ = self.rnn(self.emb(tokens))
         return self.fc(out).view(-1, 4)
 
 
@@ -431,26 +447,30 @@ def train(program, model, word):
     return history
 
 
+def training_run(program, word, seed):
+    torch.manual_seed(seed)
+    model = program.build()
+    torch.manual_seed(seed)
+    model_f64 = program.build().double()
+    history = train(program, model, WORDS[word])
+    history_f64 = train(program, model_f64, WORDS[word])
+    best = [logits.topk(2, dim=1) for _, logits in history]
+    run = {"program": program.name, "word": word, "seed": seed}
+    run["loss"] = torch.stack([loss for loss, _ in history])
+    run["loss_f64"] = torch.stack([loss for loss, _ in history_f64])
+    run["predicted"] = ["".join(LETTERS[i] for i in top.indices[:, 0]) for top in best]
+    run["gap"] = [top.values[:, 0] - top.values[:, 1] for top in best]
+    if seed == 42:
+        run["final"] = model.state_dict()
+    return run
+
+
 def tutorial():
     runs = []
     for program in (CellProgram(), RnnProgram(), EmbeddingProgram()):
         for word in WORDS:
             for seed in (*range(10), 42, 777):
-                torch.manual_seed(seed)
-                model = program.build()
-                torch.manual_seed(seed)
-                model_f64 = program.build().double()
-                history = train(program, model, WORDS[word])
-                history_f64 = train(program, model_f64, WORDS[word])
-                best = [logits.topk(2, dim=1) for _, logits in history]
-                run = {"program": program.name, "word": word, "seed": seed}
-                run["loss"] = torch.stack([loss for loss, _ in history])
-                run["loss_f64"] = torch.stack([loss for loss, _ in history_f64])
-                run["predicted"] = ["".join(LETTERS[i] for i in top.indices[:, 0]) for top in best]
-                run["gap"] = [top.values[:, 0] - top.values[:, 1] for top in best]
-                if seed == 42:
-                    run["final"] = model.state_dict()
-                runs.append(run)
+                runs.append(training_run(program, word, seed))
     about = (
         "The tutorial's three programs: torch.manual_seed(seed), the model, Adam(lr), 15 epochs. Per epoch, before that "
         "epoch's update: loss (float32; loss_f64 is the same training in float64 from the same initial values), the "
@@ -465,12 +485,212 @@ def tutorial():
     )
 
 
+# ------------------------------------------------------------------------------------------------------- cells
+
+
+class ReluProgram(RnnProgram):
+    """The second program with nonlinearity='relu'."""
+
+    name = "relu"
+
+    def build(self):
+        return nn.RNN(4, 4, num_layers=1, nonlinearity="relu")
+
+
+class GruProgram(EmbeddingProgram):
+    """The third program with nn.GRU in the place of nn.RNN."""
+
+    name = "gru"
+
+    def build(self):
+        return TutorialModel(nn.GRU)
+
+
+class LstmProgram(EmbeddingProgram):
+    """The third program with nn.LSTM in the place of nn.RNN."""
+
+    name = "lstm"
+
+    def build(self):
+        return TutorialModel(nn.LSTM)
+
+
+def is_lstm(module):
+    return isinstance(module, (nn.LSTM, nn.LSTMCell))
+
+
+def assert_clear_of_the_kink(cells, x, states):
+    """Fails if a ReLU's argument is so near to zero that another order of additions could turn its slope over."""
+    states = [state.double() for state in states]  # one for each layer
+    for rows in x.double():
+        for layer, (weight_ih, weight_hh, bias_ih, bias_hh) in enumerate(cells):
+            arguments = rows @ weight_ih.double().T + states[layer] @ weight_hh.double().T + bias_ih + bias_hh
+            assert arguments.abs().min() > 1e-4, "take another seed"
+            rows = states[layer] = arguments.relu()
+
+
+def sequence_case(seed, kind, inputs, hidden, layers, steps, batch, *options):
+    """nn.RNN, nn.GRU or nn.LSTM, forward and backward."""
+    torch.manual_seed(seed)
+    module = make(kind, inputs, hidden, layers, *options)
+    names = ("h", "c") if is_lstm(module) else ("h",)
+    x = torch.randn(steps, batch, inputs)
+    starts = [torch.rand(layers, batch, hidden) * 2 - 1 for _ in names]
+    d_output = torch.randn(steps, batch, hidden)
+    d_ends = [torch.randn(layers, batch, hidden) for _ in names]
+    if kind is nn.RNN:
+        assert_clear_of_the_kink(module.all_weights, x, starts[0])
+
+    def run(dtype, x, *starts):
+        copy = module_like(module, dtype)
+        output, ends = copy(x, starts if is_lstm(module) else starts[0])
+        ends = ends if is_lstm(module) else (ends,)
+        torch.autograd.backward([output, *ends], [d.to(dtype) for d in (d_output, *d_ends)])
+        answer = {"output": output, **{name + "_n": end for name, end in zip(names, ends)}}
+        answer |= {**gradients(copy), "d_x": x.grad}
+        return answer | {f"d_{name}0": start.grad for name, start in zip(names, starts)}
+
+    entry = {"input_size": inputs, "hidden_size": hidden, "num_layers": layers, "steps": steps, "batch": batch}
+    entry |= {"params": module.state_dict(), "x": x, **{name + "0": start for name, start in zip(names, starts)}}
+    entry |= {"d_output": d_output, **{f"d_{name}_n": d_end for name, d_end in zip(names, d_ends)}}
+    return entry | both(run, x, *starts)
+
+
+def steps_case(seed, kind, inputs, hidden, steps, batch, *options):
+    """nn.RNNCell, nn.GRUCell or nn.LSTMCell driven by hand, forward and backward."""
+    torch.manual_seed(seed)
+    cell = make(kind, inputs, hidden, *options)
+    names = ("h", "c") if is_lstm(cell) else ("h",)
+    x = torch.randn(steps, batch, inputs)
+    starts = [torch.rand(batch, hidden) * 2 - 1 for _ in names]
+    d_output = torch.randn(steps, batch, hidden)
+    d_c_n = [torch.randn(batch, hidden) for _ in names[1:]]
+    if kind is nn.RNNCell:
+        assert_clear_of_the_kink([list(cell.parameters())], x, starts)
+
+    def run(dtype, x, *starts):
+        copy = module_like(cell, dtype)
+        states, before, after = starts, [], []
+        for rows in x:
+            # A node of its own, so that its gradient is what came through this step alone.
+            states = [state.clone() for state in states]
+            for state in states:
+                state.retain_grad()
+            before.append(states)
+            states = copy(rows, tuple(states)) if is_lstm(cell) else (copy(rows, states[0]),)
+            after.append(states)
+        torch.autograd.backward([h for h, *_ in after] + list(states[1:]), [d.to(dtype) for d in (*d_output, *d_c_n)])
+        answer = {"output": torch.stack([h for h, *_ in after])}
+        if is_lstm(cell):
+            answer["c"] = torch.stack([c for _, c in after])
+        answer |= {**gradients(copy), "d_x": x.grad}
+        answer |= {f"d_{name}0": start.grad for name, start in zip(names, starts)}
+        for i, name in enumerate(names):
+            answer[f"d_{name}_before"] = torch.stack([states[i].grad for states in before])
+            assert torch.equal(answer[f"d_{name}_before"][0], answer[f"d_{name}0"])
+        return answer
+
+    entry = {"input_size": inputs, "hidden_size": hidden, "steps": steps, "batch": batch}
+    entry |= {"params": cell.state_dict(), "x": x, **{name + "0": start for name, start in zip(names, starts)}}
+    entry |= {"d_output": d_output, **{"d_c_n": d for d in d_c_n}}
+    return entry | both(run, x, *starts)
+
+
+def initial_cases(modules):
+    entries = []
+    for name, seed, kind, *arguments in modules:
+        torch.manual_seed(seed)
+        entries.append({"module": name, "seed": seed, "params": kind(*arguments).state_dict()})
+    return entries
+
+
+def cells():
+    """ReLU, GRU and LSTM. The file has, beside the header:
+
+    letters, target, words, epochs: as in tutorial.json; they belong to the trainings.
+    programs: for "relu", "gru" and "lstm" the learning rate "lr" of Adam.
+    relu, gru, lstm: one object each, with four lists.
+
+    "initial", parameters right after torch.manual_seed(seed):
+        module      "RNNCell(4,4)", "GRUCell(4,4)", "LSTMCell(4,4)", "GRU(3,5,2)" or "LSTM(3,5,2)"
+        seed        a whole number
+        params      the state dict, in PyTorch's order: weight_ih [G H][I], weight_hh [G H][H], bias_ih [G H],
+                    bias_hh [G H], with G = 1 (ReLU), 3 (GRU) or 4 (LSTM); for a sequence module the names end in
+                    _l0, _l1, and layer 1 has H inputs
+
+    "sequence", nn.RNN(nonlinearity='relu'), nn.GRU or nn.LSTM with batch_first=False:
+        input_size I, hidden_size H, num_layers L, steps T, batch B
+        params      as above
+        x           [T][B][I]
+        h0          [L][B][H]; c0 the same, LSTM only
+        d_output    [T][B][H], the gradient that arrives at output
+        d_h_n       [L][B][H], the gradient that arrives at h_n, in addition to that; d_c_n the same, LSTM only
+        f32, f64    the answers: output [T][B][H]; h_n and (LSTM only) c_n [L][B][H]; the gradients d_weight_ih_l0 and
+                    so on of every parameter, d_x of x, d_h0 of h0 and (LSTM only) d_c0 of c0, each shaped like what it
+                    is the gradient of
+
+    "cell", nn.RNNCell(nonlinearity='relu'), nn.GRUCell or nn.LSTMCell driven over T steps by hand:
+        input_size I, hidden_size H, steps T, batch B
+        params      as above, the names without an ending
+        x           [T][B][I]
+        h0          [B][H]; c0 the same, LSTM only
+        d_output    [T][B][H], the gradient that arrives at the h of each step from outside, the last step included
+        d_c_n       [B][H], the gradient that arrives at the last c from outside, LSTM only
+        f32, f64    the answers: output [T][B][H], h after each step; c [T][B][H], c after each step, LSTM only; the
+                    gradients d_weight_ih and so on of every parameter, summed over the steps; d_x [T][B][I]; d_h0 and
+                    (LSTM only) d_c0 [B][H]; d_h_before and (LSTM only) d_c_before [T][B][H], the gradient of the state
+                    that each step starts from, through that step. So step t receives d_output[t] + d_h_before[t + 1]
+                    at its h and d_c_before[t + 1] at its c; the last step receives d_output[t] and d_c_n. And
+                    d_h_before[0] is d_h0.
+
+    "training", 15 epochs of a program of the tutorial from torch.manual_seed(seed), as the runs of tutorial.json:
+        program     "relu" (the second program, RNN(4,4,1), its hidden state is the logits), "gru" or "lstm" (the third
+                    program, Embedding(4,10), GRU or LSTM(10,8,2), Linear(8,4), made in this order)
+        word        "heloo" for relu, "hello" for gru and lstm
+        seed        0 to 9
+        loss        [15], before the update of each epoch; loss_f64 [15], the same training in float64
+        predicted   15 strings of 5 letters
+        gap         15 lists of 5: the difference of the two greatest logits of each step
+    """
+    relu = {
+        "initial": initial_cases(("RNNCell(4,4)", seed, nn.RNNCell, 4, 4, True, "relu") for seed in (777, 0)),
+        "sequence": [sequence_case(7000, nn.RNN, 3, 5, 2, 7, 3, "relu")],
+        "cell": [steps_case(7100, nn.RNNCell, 10, 17, 5, 2, True, "relu")],
+        "training": [training_run(ReluProgram(), "heloo", seed) for seed in range(10)],
+    }
+    sections = {"relu": relu}
+    for name, program, sequence, cell, first in (
+        ("gru", GruProgram(), nn.GRU, nn.GRUCell, 8000),
+        ("lstm", LstmProgram(), nn.LSTM, nn.LSTMCell, 9000),
+    ):
+        upper = name.upper()
+        modules = [(f"{upper}Cell(4,4)", seed, cell, 4, 4) for seed in (777, 0)]
+        sections[name] = {
+            "initial": initial_cases([*modules, (f"{upper}(3,5,2)", 1, sequence, 3, 5, 2)]),
+            "sequence": [
+                sequence_case(first, sequence, 3, 5, 2, 7, 3),
+                sequence_case(first + 1, sequence, 10, 17, 1, 20, 2),
+            ],
+            "cell": [steps_case(first + 100, cell, 3, 5, 5, 2), steps_case(first + 101, cell, 10, 17, 5, 2)],
+            "training": [training_run(program, "hello", seed) for seed in range(10)],
+        }
+    about = (
+        "RNN with nonlinearity='relu', GRU, LSTM: initial parameters; sequence modules and cells forward and backward, "
+        "with the gradients d_output, d_h_n and d_c_n given; trainings. Flat row-major lists, the sizes are in the "
+        "docstring of cells() in make_golden.py. f32: PyTorch's own; f64: the same computed in float64."
+    )
+    programs = {program.name: {"lr": program.lr} for program in (ReluProgram, GruProgram, LstmProgram)}
+    settings = {"letters": LETTERS, "target": TARGET, "words": WORDS, "epochs": EPOCHS, "programs": programs}
+    write("cells.json", about, settings | sections)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     assert torch.get_default_dtype() == torch.float32
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         sys.exit("PyTorch draws normals in another way on this CPU: make the data on x86-64 with AVX2 or better")
-    generator()
-    initial()
-    layers()
-    tutorial()
+    files = {make_file.__name__: make_file for make_file in (generator, initial, layers, tutorial, cells)}
+    if unknown := set(sys.argv[1:]) - set(files):
+        sys.exit(f"there is no {', '.join(sorted(unknown))}: the names are {', '.join(files)}")
+    for name in sys.argv[1:] or files:
+        files[name]()

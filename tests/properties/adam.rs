@@ -10,14 +10,18 @@
 //! * The step is at most `|rate m|` at its largest over the denominator at its smallest, with four roundings, and the
 //!   parameter's own sum is rounded once.
 //!
-//! Everything that can underflow adds `TINY`, and a moment below the smallest normal number becomes zero.
+//! Everything that can underflow adds `TINY`, a moment below the smallest normal number becomes zero, and so does a step whose
+//! product with the rate is below it, or a gradient below 2^-102.
 
 use crate::bounds::{Near, TINY, U};
 use crate::support::*;
-use elman::{Adam, Linear, reference};
+use elman::{Adam, Linear};
+use elman_reference as reference;
 use proptest::prelude::*;
 
 const TO_ZERO: f64 = f32::MIN_POSITIVE as f64;
+/// Gradients below it count as zero.
+const SMALLEST_GRADIENT: f64 = TO_ZERO * (1 << 24) as f64;
 
 struct Errors {
     p: Vec<f64>,
@@ -49,6 +53,9 @@ impl Errors {
             let size =
                 if f < 0.5 { before.m[i].abs() + self.m[i] + f * apart } else { gradient[i].abs() + beta1 * apart };
             self.m[i] = beta1 * self.m[i] * (1.0 + 4.0 * U) + 4.0 * U * size + 4.0 * TINY + TO_ZERO;
+            if gradient[i].abs() < SMALLEST_GRADIENT {
+                self.m[i] += f * gradient[i].abs();
+            }
             self.v[i] = beta2 * self.v[i] + 6.0 * U * (moments.v[i] + self.v[i]) + 4.0 * TINY + TO_ZERO;
 
             let (m, v) = (moments.m[i].abs(), moments.v[i]);
@@ -60,7 +67,7 @@ impl Errors {
             let low = rate * (m - self.m[i]).max(0.0) / largest * (1.0 - 8.0 * U);
             // A moment whose sign is in doubt can go either way.
             let turned = rate * (self.m[i] - m).max(0.0) / smallest;
-            let step_error = (high - step).max(step - low) + turned + 4.0 * TINY / smallest + TINY;
+            let step_error = (high - step).max(step - low) + turned + (4.0 * TINY + TO_ZERO) / smallest + TINY;
             self.p[i] += step_error + U * (p[i].abs() + self.p[i] + step_error);
         }
     }

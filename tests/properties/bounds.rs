@@ -41,7 +41,7 @@
 //! * `d_c` is off by the relative errors of `e_c` and `s` and four roundings (`scale`, the quotient, the product, and at
 //!   the target the difference, whose terms are at most `scale`).
 
-use elman::reference::{self, Cell};
+use elman_reference::{self as reference, Cell};
 use proptest::test_runner::TestCaseError;
 
 /// The unit roundoff of `f32`.

@@ -2,7 +2,8 @@
 
 use crate::bounds::U;
 use crate::support::*;
-use elman::{Linear, Parameters, RnnCell, reference};
+use elman::{Linear, Parameters, RnnCell};
+use elman_reference as reference;
 use proptest::prelude::*;
 
 /// Against the reference. The norm is taken in `f64` and rounded once, the factor is, and so is each product.

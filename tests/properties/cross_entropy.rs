@@ -2,8 +2,8 @@
 
 use crate::bounds::{Near, U, cross_entropy_row};
 use crate::support::*;
-use elman::reference::{self, Loss};
 use elman::{CrossEntropy, Reduction};
+use elman_reference::{self as reference, Loss};
 use proptest::prelude::*;
 
 fn classes<const C: usize>() {

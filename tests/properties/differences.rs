@@ -6,8 +6,8 @@
 
 use crate::bounds::{self, CellSums, Near, Passed};
 use crate::support::*;
-use elman::reference::{self, Cell, Loss};
 use elman::{CrossEntropy, Embedding, Layer, Linear, Rnn, RnnCell, Trace};
+use elman_reference::{self as reference, Cell, Loss};
 
 /// `df / d parameter[i]` for every `i`, with its error.
 fn differentiate(parameter: &[f64], f: impl Fn(&[f64]) -> f64) -> Near {

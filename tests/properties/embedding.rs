@@ -2,7 +2,8 @@
 
 use crate::bounds::{AffineSums, Near};
 use crate::support::*;
-use elman::{Embedding, Layer, Trace, reference};
+use elman::{Embedding, Layer, Trace};
+use elman_reference as reference;
 use proptest::prelude::*;
 
 fn tables<const V: usize, const E: usize>() {

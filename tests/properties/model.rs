@@ -3,7 +3,8 @@
 use crate::bounds::{self, AffineSums, CellSums, Near, Passed};
 use crate::rnn::batch_first;
 use crate::support::*;
-use elman::{Embedding, Layer, Linear, Parameters, Rnn, RnnCell, Trace, reference};
+use elman::{Embedding, Layer, Linear, Parameters, Rnn, RnnCell, Trace};
+use elman_reference as reference;
 use proptest::prelude::*;
 
 /// The tutorial's model, all the way against the reference.

@@ -1,7 +1,7 @@
 //! Random cases: shapes and kinds of values from proptest (which shrinks them), the values from a seed.
 
-use elman::reference::Cell;
 use elman::{Level, Parameters, RnnCell, Sequences};
+use elman_reference::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 

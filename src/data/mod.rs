@@ -1,0 +1,4 @@
+//! What calls take and how they refuse it: views of sequences, errors.
+
+pub(crate) mod error;
+pub(crate) mod sequences;

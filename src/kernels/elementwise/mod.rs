@@ -1,0 +1,4 @@
+//! Softmax with cross-entropy, and a step of Adam.
+
+pub(crate) mod adam;
+pub(crate) mod softmax;

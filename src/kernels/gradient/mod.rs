@@ -1,0 +1,15 @@
+//! Gradients of weight matrices and biases: sums of outer products and of rows.
+
+#[cfg(feature = "alloc")]
+mod block;
+#[cfg(feature = "alloc")]
+mod cascade;
+mod row;
+#[cfg(feature = "alloc")]
+mod tile;
+
+#[cfg(feature = "alloc")]
+pub(crate) use block::{Block, Source};
+#[cfg(feature = "alloc")]
+pub(crate) use cascade::{BlockSums, Cascade};
+pub(crate) use row::{add_outer_product, add_row};

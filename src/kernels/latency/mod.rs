@@ -1,0 +1,5 @@
+//! One sample, with sizes known at compile time: a step, its backward, and the steps of one sequence.
+
+pub(crate) mod cell;
+pub(crate) mod matvec;
+pub(crate) mod transposed;

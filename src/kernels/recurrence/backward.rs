@@ -1,0 +1,223 @@
+//! Backpropagation through time (Werbos 1990) over one group of samples.
+//!
+//! ```text
+//! for each block of steps, from the end:
+//!     for each step t of it, from the end:
+//!         dz_t = (dh_t + W_hh^T dz_{t+1}) * f'
+//!     while dz is in cache:
+//!         dW_ih += dz x^T,  dW_hh += dz h_{t-1}^T,  db += dz,  dx = W_ih^T dz
+//!     what reaches the block before: W_hh^T dz of the first step
+//! ```
+
+use super::in_lanes;
+use super::packed::PackedTranspose;
+use crate::cells::Activation;
+use crate::kernels::gradient::{Block, BlockSums, Source};
+use crate::kernels::order::{STEPS_PER_BLOCK, blocks_from_the_end};
+use crate::kernels::rows::Rows;
+use crate::kernels::scratch::Scratch;
+use crate::kernels::throughput::projection::Projection;
+use crate::kernels::throughput::tile::{BeforeActivation, Input, Multiply, Output, multiply, prefetch_ahead};
+use crate::kernels::tuning::{COLUMNS_IN_PLACE, FAR_BACK, NEAR, STEPS_AHEAD, back_in_lanes};
+use crate::simd::{Kernel, Simd, load_some, store_some};
+use core::marker::PhantomData;
+
+/// What a backward over samples reads.
+#[derive(Clone, Copy)]
+pub(crate) struct BackwardInputs<'a> {
+    pub(crate) hidden: usize,
+    pub(crate) samples: usize,
+    pub(crate) steps: usize,
+    pub(crate) input: Rows<'a>,
+    pub(crate) initial: Rows<'a>,
+    /// What the forward computed, `[samples][steps][hidden]`.
+    pub(crate) output: Rows<'a>,
+    pub(crate) d_output: Rows<'a>,
+    /// Gradient of the last hidden state, one row a sample, on top of `d_output`.
+    pub(crate) d_final: Option<Rows<'a>>,
+    pub(crate) packed: &'a PackedTranspose,
+}
+
+impl BackwardInputs<'_> {
+    /// The last step of a block, `dz = dh * (1 - h^2)`, with the gradient that comes from behind it in `dh`. Rows of `dz` are
+    /// `stride` apart.
+    #[inline(always)]
+    fn last_step<S: Simd, A: Activation>(
+        &self,
+        s: S,
+        step: usize,
+        d_final: Option<Rows<'_>>,
+        d_sums: &mut [f32],
+        stride: usize,
+    ) {
+        for (sample, row) in d_sums.chunks_mut(stride).take(self.samples).enumerate() {
+            for first in (0..self.hidden).step_by(S::LANES) {
+                let mut d_hidden = load_some(s, &self.d_output.row(sample, step)[first..]);
+                if let Some(d_final) = d_final {
+                    d_hidden = s.add(d_hidden, load_some(s, &d_final.row(sample, 0)[first..]));
+                }
+                let h = load_some(s, &self.output.row(sample, step)[first..]);
+                store_some(s, A::d_sum(s, d_hidden, h), &mut row[first..self.hidden]);
+            }
+        }
+    }
+
+    /// From `step` on.
+    fn from_inner(self, step: usize) -> Self {
+        Self { output: self.output.from_inner(step), d_output: self.d_output.from_inner(step), ..self }
+    }
+
+    /// Those of the first `samples` samples, and the others.
+    pub(crate) fn split_at(self, samples: usize) -> (Self, Self) {
+        let rest = Self {
+            samples: self.samples - samples,
+            input: self.input.from_outer(samples),
+            initial: self.initial.from_outer(samples),
+            output: self.output.from_outer(samples),
+            d_output: self.d_output.from_outer(samples),
+            d_final: self.d_final.map(|rows| rows.from_outer(samples)),
+            ..self
+        };
+        (Self { samples, ..self }, rest)
+    }
+}
+
+/// The work of a backward over one group of samples.
+pub(crate) struct Backward<'a> {
+    pub(crate) inputs: BackwardInputs<'a>,
+    pub(crate) scratch: &'a mut Scratch,
+    /// `[samples][steps][inputs]`, where anybody asks for it.
+    pub(crate) d_input: Option<&'a mut [f32]>,
+    /// `[samples][hidden]`: of each block, and at the end of the first one
+    pub(crate) d_initial: &'a mut [f32],
+    /// Gradients of the weights of the input and of the recurrence, and of both biases, are added to these.
+    pub(crate) gradients: [BlockSums<'a>; 4],
+}
+
+/// Backward of one layer over one group of samples.
+pub(crate) struct BackwardOf<'a, A>(pub(crate) Backward<'a>, pub(crate) PhantomData<A>);
+
+impl<A: Activation> Kernel for BackwardOf<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self(Backward { inputs, scratch, d_input, d_initial, mut gradients }, _) = self;
+        let BackwardInputs { hidden, samples, steps, input, initial, output, d_output, d_final: last, packed, .. } =
+            inputs;
+        let in_lanes = back_in_lanes(S::LANES, hidden, samples);
+        // One row more than there are steps: samples a power of two apart would share the same few sets of the cache.
+        let slots = STEPS_PER_BLOCK.min(steps) + 1;
+        let in_place = hidden <= COLUMNS_IN_PLACE;
+        let packed_columns = if in_place { 0 } else { hidden };
+        let block_memory = Block::memory(s, samples * slots, packed_columns, hidden.max(input.width));
+        // In place, up to two vectors are read behind the last row.
+        let d_sums = samples * slots * hidden + 2 * S::LANES;
+        let columns = if in_lanes { in_lanes::backward_memory(s, &inputs) } else { 0 };
+        let (block_memory, rest) = scratch.get(block_memory + d_sums + columns).split_at_mut(block_memory);
+        let (d_sums, columns) = rest.split_at_mut(d_sums);
+        let d_input = &mut d_input.unwrap_or_default();
+        // What the steps read, and the outer products of their block.
+        let streams = [d_output, output, input];
+        let far = streams.iter().any(|rows| rows.are_more_than(FAR_BACK));
+        for (start, end) in blocks_from_the_end(steps) {
+            // What reaches the last step of the block from the steps behind it.
+            let following = Rows::one_a_sample(d_initial, hidden);
+            let d_final = if end == steps { last } else { Some(following) };
+            // With samples in lanes, only the last step goes by rows.
+            let by_rows = if in_lanes { end - 1..end } else { start..end };
+            for step in by_rows.rev() {
+                let ahead = (far && step >= STEPS_AHEAD).then(|| {
+                    // Of those that are near, nothing.
+                    streams.map(|rows| match rows.are_more_than(FAR_BACK) {
+                        true => rows.along_outer(0, step - STEPS_AHEAD),
+                        false => Rows::ZEROS,
+                    })
+                });
+                let ahead = ahead.as_slice().as_flattened();
+                let first = (step - start) * hidden;
+                if step + 1 == end {
+                    for rows in ahead {
+                        prefetch_ahead(s, rows, 0..samples, 0..hidden, hidden);
+                    }
+                    inputs.last_step::<S, A>(s, step, d_final, &mut d_sums[first..], slots * hidden);
+                    continue;
+                }
+                let mut work = Multiply {
+                    input: Input::Results(first + hidden),
+                    second_input: None,
+                    start: d_output.along_outer(0, step),
+                    output: Output { data: d_sums, first, outer: 0, inner: slots * hidden, far: false },
+                    ahead,
+                };
+                let epilogue = BeforeActivation { cell: PhantomData::<A>, states: output.along_outer(0, step) };
+                multiply(s, [&packed.recurrent; 2], step % 2 == 1, (1, samples), &mut work, epilogue);
+            }
+            if in_lanes {
+                let inputs = inputs.from_inner(start);
+                let d_input = d_input.get_mut(start * input.width..).filter(|rows| !rows.is_empty());
+                in_lanes::backward::<S, A>(s, &inputs, end - start, (d_sums, slots), d_input, columns);
+            }
+            let d_sum_rows = Rows::batch_first(d_sums, hidden, slots);
+            let grid = (samples, end - start);
+            let mut block = if in_place {
+                Block::in_place(d_sum_rows, grid, hidden, block_memory)
+            } else {
+                Block::pack(s, &d_sum_rows, grid, hidden, block_memory)
+            };
+            let [d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh] =
+                gradients.each_mut().map(|gradient| &mut *gradient.sums);
+            block.add_outer_products(s, &input.from_inner(start), d_weight_ih);
+            block.add_outer_products(s, &Previous { initial, output, first: start }, d_weight_hh);
+            block.add_rows(s, [d_bias_ih, d_bias_hh]);
+            gradients.iter_mut().for_each(BlockSums::count_block);
+            if !d_input.is_empty() && !in_lanes {
+                let together = (NEAR / (slots * hidden)).max(1);
+                for first in (0..samples).step_by(together) {
+                    let projection = Projection {
+                        panels: &packed.input,
+                        input: d_sum_rows.from_outer(first),
+                        bias: None,
+                        out: &mut d_input[(first * steps + start) * input.width..],
+                        out_steps: steps,
+                        samples: together.min(samples - first),
+                        steps: 0..end - start,
+                        far: input.are_more_than(FAR_BACK),
+                    };
+                    projection.run(s);
+                }
+            }
+            // The gradient of the state before the block: W_hh^T dz of its first step.
+            let projection = Projection {
+                panels: &packed.recurrent,
+                input: d_sum_rows,
+                bias: None,
+                out: d_initial,
+                out_steps: 1,
+                samples,
+                steps: 0..1,
+                far: false,
+            };
+            projection.run(s);
+        }
+    }
+}
+
+/// The hidden states that the steps from `first` on started from.
+struct Previous<'a> {
+    initial: Rows<'a>,
+    output: Rows<'a>,
+    first: usize,
+}
+
+impl Source for Previous<'_> {
+    #[inline(always)]
+    fn rows(&self, sample: usize) -> (&[f32], Rows<'_>) {
+        let before = match self.first {
+            0 => self.initial.row(sample, 0),
+            t => self.output.row(sample, t - 1),
+        };
+        let data = self.output.starting_at(sample, self.first);
+        (before, Rows::line(data, self.output.width, self.output.inner))
+    }
+}

@@ -1,0 +1,8 @@
+//! The way of a batch through time, forward and, beneath it, back.
+//!
+//! Everything inside is batch-first: row `(b, t)` of `[samples][steps][hidden]`.
+
+pub(crate) mod backward;
+pub(crate) mod forward;
+mod in_lanes;
+pub(crate) mod packed;

@@ -1,0 +1,616 @@
+//! Layers and tuples of layers one step at a time, on one sample, without a heap.
+
+use super::parameters::Parameters;
+use crate::data::error::Error;
+use crate::layers::nonlinearity::Nonlinearity;
+use crate::layers::{Embedding, Linear, RnnCell};
+use crate::simd::Level;
+use bytemuck::Zeroable;
+
+/// A layer, or a tuple of layers each of which takes what the one before gives, one step at a time.
+///
+/// [`Stream`](crate::Stream) keeps a model and its state together; this trait is what it is made of. The bits are those of
+/// the same steps in a sequence or a batch.
+pub trait Step {
+    /// What one step takes: a token (`usize`) or a vector (`[f32; N]`).
+    type Input;
+    /// What one step gives.
+    type Output: Copy + Zeroable;
+    /// What is carried from step to step; zeros at the start. `()` for layers without a state, a tuple for a tuple.
+    type State: Copy + Zeroable;
+
+    /// Whether the input can be taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TokenOutOfRange`]; a vector can always be taken.
+    fn check_input(&self, input: &Self::Input) -> Result<(), Error>;
+
+    /// One step at a given level. It does not allocate.
+    ///
+    /// # Panics
+    ///
+    /// If the input cannot be taken ([`Step::check_input`]).
+    fn forward_step(&self, level: Level, input: &Self::Input, state: &mut Self::State) -> Self::Output;
+
+    /// One step of `B` independent samples, each with a state of its own.
+    ///
+    /// # Panics
+    ///
+    /// Like [`Step::forward_step`].
+    #[inline]
+    fn forward_steps<const B: usize>(
+        &self,
+        level: Level,
+        inputs: &[Self::Input; B],
+        states: &mut [Self::State; B],
+    ) -> [Self::Output; B] {
+        let mut outputs = [Self::Output::zeroed(); B];
+        for ((output, input), state) in outputs.iter_mut().zip(inputs).zip(states) {
+            *output = self.forward_step(level, input, state);
+        }
+        outputs
+    }
+}
+
+/// The backward of [`Step`]: training in memory of the caller.
+///
+/// [`StepTrace`](crate::StepTrace) keeps the records of several steps; this trait is what it is made of.
+pub trait StepBackward: Step + Parameters {
+    /// What one step leaves for its backward, beside the states before and after it: the inputs of its layers.
+    type Record: Copy + Zeroable;
+    /// The gradient of an input: of its type, or `()` for tokens.
+    type InputGradient;
+
+    /// [`Step::forward_step`], leaving a record.
+    ///
+    /// # Panics
+    ///
+    /// Like [`Step::forward_step`].
+    fn recorded_forward_step(
+        &self,
+        level: Level,
+        input: &Self::Input,
+        state: &mut Self::State,
+        record: &mut Self::Record,
+    ) -> Self::Output;
+
+    /// The backward of the step that left `record` and led from the first of the states to the second: adds to `gradients`
+    /// and gives the gradient of the input.
+    ///
+    /// `d_state` is the gradient of the state after the step and becomes that of the state before it.
+    ///
+    /// # Panics
+    ///
+    /// If the record is of another model, and holds a token that is out of range in this one.
+    fn backward_step(
+        &self,
+        level: Level,
+        record: &Self::Record,
+        states: (&Self::State, &Self::State),
+        d_output: &Self::Output,
+        d_state: &mut Self::State,
+        gradients: &mut Self,
+    ) -> Self::InputGradient;
+
+    /// [`StepBackward::backward_step`] without the gradient of the input, which takes a product of its own in most layers.
+    ///
+    /// # Panics
+    ///
+    /// Like [`StepBackward::backward_step`].
+    #[inline]
+    fn backward_step_without_d_input(
+        &self,
+        level: Level,
+        record: &Self::Record,
+        states: (&Self::State, &Self::State),
+        d_output: &Self::Output,
+        d_state: &mut Self::State,
+        gradients: &mut Self,
+    ) {
+        self.backward_step(level, record, states, d_output, d_state, gradients);
+    }
+}
+
+impl<const IN: usize, const HID: usize, A: Nonlinearity> Step for RnnCell<IN, HID, A> {
+    type Input = [f32; IN];
+    type Output = [f32; HID];
+    type State = [f32; HID];
+
+    #[inline]
+    fn check_input(&self, _: &[f32; IN]) -> Result<(), Error> {
+        Ok(())
+    }
+    #[inline]
+    fn forward_step(&self, level: Level, input: &[f32; IN], state: &mut [f32; HID]) -> [f32; HID] {
+        RnnCell::step_at(self, level, input, state);
+        *state
+    }
+    #[inline]
+    fn forward_steps<const B: usize>(
+        &self,
+        level: Level,
+        inputs: &[[f32; IN]; B],
+        states: &mut [[f32; HID]; B],
+    ) -> [[f32; HID]; B] {
+        self.step_together(level, inputs, states);
+        *states
+    }
+}
+
+/// Adds the gradient of a state by way of the output to the one by way of the next step.
+#[inline]
+fn add<const N: usize>(d_state: &mut [f32; N], d_output: &[f32; N]) {
+    for (d_state, d_output) in d_state.iter_mut().zip(d_output) {
+        *d_state += d_output;
+    }
+}
+
+impl<const IN: usize, const HID: usize, A: Nonlinearity> StepBackward for RnnCell<IN, HID, A> {
+    type Record = [f32; IN];
+    type InputGradient = [f32; IN];
+
+    #[inline]
+    fn recorded_forward_step(
+        &self,
+        level: Level,
+        input: &[f32; IN],
+        state: &mut [f32; HID],
+        record: &mut [f32; IN],
+    ) -> [f32; HID] {
+        *record = *input;
+        self.forward_step(level, input, state)
+    }
+    #[inline]
+    fn backward_step(
+        &self,
+        level: Level,
+        record: &[f32; IN],
+        (before, after): (&[f32; HID], &[f32; HID]),
+        d_output: &[f32; HID],
+        d_state: &mut [f32; HID],
+        gradients: &mut Self,
+    ) -> [f32; IN] {
+        add(d_state, d_output);
+        let d_input;
+        (d_input, *d_state) = self.step_backward_at(level, record, before, after, d_state, gradients);
+        d_input
+    }
+    #[inline]
+    fn backward_step_without_d_input(
+        &self,
+        level: Level,
+        record: &[f32; IN],
+        (before, after): (&[f32; HID], &[f32; HID]),
+        d_output: &[f32; HID],
+        d_state: &mut [f32; HID],
+        gradients: &mut Self,
+    ) {
+        add(d_state, d_output);
+        *d_state = self.step_backward_into(level, (record, before, after), d_state, None, gradients);
+    }
+}
+
+impl<const IN: usize, const OUT: usize> Step for Linear<IN, OUT> {
+    type Input = [f32; IN];
+    type Output = [f32; OUT];
+    type State = ();
+
+    #[inline]
+    fn check_input(&self, _: &[f32; IN]) -> Result<(), Error> {
+        Ok(())
+    }
+    #[inline]
+    fn forward_step(&self, level: Level, input: &[f32; IN], (): &mut ()) -> [f32; OUT] {
+        self.apply_at(level, input)
+    }
+}
+
+impl<const IN: usize, const OUT: usize> StepBackward for Linear<IN, OUT> {
+    type Record = [f32; IN];
+    type InputGradient = [f32; IN];
+
+    #[inline]
+    fn recorded_forward_step(
+        &self,
+        level: Level,
+        input: &[f32; IN],
+        (): &mut (),
+        record: &mut [f32; IN],
+    ) -> [f32; OUT] {
+        *record = *input;
+        self.apply_at(level, input)
+    }
+    #[inline]
+    fn backward_step(
+        &self,
+        level: Level,
+        record: &[f32; IN],
+        _: (&(), &()),
+        d_output: &[f32; OUT],
+        (): &mut (),
+        gradients: &mut Self,
+    ) -> [f32; IN] {
+        self.apply_backward_at(level, record, d_output, gradients)
+    }
+}
+
+impl<const V: usize, const E: usize> Step for Embedding<V, E> {
+    type Input = usize;
+    type Output = [f32; E];
+    type State = ();
+
+    #[inline]
+    fn check_input(&self, token: &usize) -> Result<(), Error> {
+        check_token(*token, V)
+    }
+    #[inline]
+    fn forward_step(&self, _: Level, token: &usize, (): &mut ()) -> [f32; E] {
+        self.weight[*token]
+    }
+}
+
+impl<const V: usize, const E: usize> StepBackward for Embedding<V, E> {
+    type Record = usize;
+    type InputGradient = ();
+
+    #[inline]
+    fn recorded_forward_step(&self, _: Level, token: &usize, (): &mut (), record: &mut usize) -> [f32; E] {
+        *record = *token;
+        self.weight[*token]
+    }
+    #[inline]
+    fn backward_step(
+        &self,
+        _: Level,
+        token: &usize,
+        _: (&(), &()),
+        d_output: &[f32; E],
+        (): &mut (),
+        gradients: &mut Self,
+    ) {
+        add(&mut gradients.weight[*token], d_output);
+    }
+}
+
+/// Refuses a token that is not in the vocabulary.
+#[inline]
+pub(crate) fn check_token(token: usize, vocabulary: usize) -> Result<(), Error> {
+    if token < vocabulary { Ok(()) } else { Err(Error::TokenOutOfRange { token, vocabulary, sample: 0, step: 0 }) }
+}
+
+#[cfg(feature = "alloc")]
+mod on_the_heap {
+    use super::*;
+    use crate::layers::Rnn;
+    use alloc::boxed::Box;
+
+    impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Step for Rnn<IN, HID, LAYERS, A> {
+        type Input = [f32; IN];
+        type Output = [f32; HID];
+        type State = [[f32; HID]; LAYERS];
+
+        #[inline]
+        fn check_input(&self, _: &[f32; IN]) -> Result<(), Error> {
+            Ok(())
+        }
+        #[inline]
+        fn forward_step(&self, level: Level, input: &[f32; IN], state: &mut Self::State) -> [f32; HID] {
+            let Some((first, above)) = state.split_first_mut() else { unreachable!("an Rnn has at least one layer") };
+            self.first().step_at(level, input, first);
+            let mut below = *first;
+            for (cell, state) in self.rest().iter().zip(above) {
+                cell.step_at(level, &below, state);
+                below = *state;
+            }
+            below
+        }
+        #[inline]
+        fn forward_steps<const B: usize>(
+            &self,
+            level: Level,
+            inputs: &[[f32; IN]; B],
+            states: &mut [Self::State; B],
+        ) -> [[f32; HID]; B] {
+            // Of layer after layer, side by side.
+            let mut below = states.map(|state| state[0]);
+            self.first().step_together(level, inputs, &mut below);
+            for (state, new) in states.iter_mut().zip(&below) {
+                state[0] = *new;
+            }
+            for (layer, cell) in (1..LAYERS).zip(self.rest()) {
+                let mut here = states.map(|state| state[layer]);
+                cell.step_together(level, &below, &mut here);
+                for (state, new) in states.iter_mut().zip(&here) {
+                    state[layer] = *new;
+                }
+                below = here;
+            }
+            below
+        }
+    }
+
+    impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Rnn<IN, HID, LAYERS, A> {
+        /// The backward of the layers above the first, from the top down; gives the gradient of the first one's output.
+        fn backward_step_above(
+            &self,
+            level: Level,
+            (before, after): (&[[f32; HID]; LAYERS], &[[f32; HID]; LAYERS]),
+            d_output: &[f32; HID],
+            d_state: &mut [[f32; HID]; LAYERS],
+            gradients: &mut Self,
+        ) -> [f32; HID] {
+            let mut d_below = *d_output;
+            let cells = self.rest().iter().zip(gradients.rest_mut());
+            let states = before.iter().zip(after).zip(d_state).skip(1).zip(after);
+            for ((cell, gradients), (((before, after), d_state), input)) in cells.zip(states).rev() {
+                add(d_state, &d_below);
+                (d_below, *d_state) = cell.step_backward_at(level, input, before, after, d_state, gradients);
+            }
+            d_below
+        }
+    }
+
+    impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> StepBackward for Rnn<IN, HID, LAYERS, A> {
+        type Record = [f32; IN];
+        type InputGradient = [f32; IN];
+
+        #[inline]
+        fn recorded_forward_step(
+            &self,
+            level: Level,
+            input: &[f32; IN],
+            state: &mut Self::State,
+            record: &mut [f32; IN],
+        ) -> [f32; HID] {
+            *record = *input;
+            self.forward_step(level, input, state)
+        }
+        #[inline]
+        fn backward_step(
+            &self,
+            level: Level,
+            record: &[f32; IN],
+            states: (&Self::State, &Self::State),
+            d_output: &[f32; HID],
+            d_state: &mut Self::State,
+            gradients: &mut Self,
+        ) -> [f32; IN] {
+            let d_below = self.backward_step_above(level, states, d_output, d_state, gradients);
+            let first = (&states.0[0], &states.1[0]);
+            self.first().backward_step(level, record, first, &d_below, &mut d_state[0], gradients.first_mut())
+        }
+        #[inline]
+        fn backward_step_without_d_input(
+            &self,
+            level: Level,
+            record: &[f32; IN],
+            states: (&Self::State, &Self::State),
+            d_output: &[f32; HID],
+            d_state: &mut Self::State,
+            gradients: &mut Self,
+        ) {
+            let d_below = self.backward_step_above(level, states, d_output, d_state, gradients);
+            let first = (&states.0[0], &states.1[0]);
+            self.first().backward_step_without_d_input(
+                level,
+                record,
+                first,
+                &d_below,
+                &mut d_state[0],
+                gradients.first_mut(),
+            );
+        }
+    }
+
+    impl<M: Step> Step for Box<M> {
+        type Input = M::Input;
+        type Output = M::Output;
+        type State = M::State;
+
+        #[inline]
+        fn check_input(&self, input: &M::Input) -> Result<(), Error> {
+            (**self).check_input(input)
+        }
+        #[inline]
+        fn forward_step(&self, level: Level, input: &M::Input, state: &mut M::State) -> M::Output {
+            (**self).forward_step(level, input, state)
+        }
+        #[inline]
+        fn forward_steps<const B: usize>(
+            &self,
+            level: Level,
+            inputs: &[M::Input; B],
+            states: &mut [M::State; B],
+        ) -> [M::Output; B] {
+            (**self).forward_steps(level, inputs, states)
+        }
+    }
+
+    impl<M: StepBackward + Zeroable> StepBackward for Box<M> {
+        type Record = M::Record;
+        type InputGradient = M::InputGradient;
+
+        #[inline]
+        fn recorded_forward_step(
+            &self,
+            level: Level,
+            input: &M::Input,
+            state: &mut M::State,
+            record: &mut M::Record,
+        ) -> M::Output {
+            (**self).recorded_forward_step(level, input, state, record)
+        }
+        #[inline]
+        fn backward_step(
+            &self,
+            level: Level,
+            record: &M::Record,
+            states: (&M::State, &M::State),
+            d_output: &M::Output,
+            d_state: &mut M::State,
+            gradients: &mut Self,
+        ) -> M::InputGradient {
+            (**self).backward_step(level, record, states, d_output, d_state, gradients)
+        }
+        #[inline]
+        fn backward_step_without_d_input(
+            &self,
+            level: Level,
+            record: &M::Record,
+            states: (&M::State, &M::State),
+            d_output: &M::Output,
+            d_state: &mut M::State,
+            gradients: &mut Self,
+        ) {
+            (**self).backward_step_without_d_input(level, record, states, d_output, d_state, gradients);
+        }
+    }
+}
+
+/// A borrowed model: several streams may share one.
+impl<M: Step> Step for &M {
+    type Input = M::Input;
+    type Output = M::Output;
+    type State = M::State;
+
+    #[inline]
+    fn check_input(&self, input: &M::Input) -> Result<(), Error> {
+        (**self).check_input(input)
+    }
+    #[inline]
+    fn forward_step(&self, level: Level, input: &M::Input, state: &mut M::State) -> M::Output {
+        (**self).forward_step(level, input, state)
+    }
+    #[inline]
+    fn forward_steps<const B: usize>(
+        &self,
+        level: Level,
+        inputs: &[M::Input; B],
+        states: &mut [M::State; B],
+    ) -> [M::Output; B] {
+        (**self).forward_steps(level, inputs, states)
+    }
+}
+
+/// Implements [`Step`] and [`StepBackward`] for a tuple. The chain is spelled out, because a macro cannot count:
+/// neighbours upward for the forward, and all but the first downward for the backward.
+macro_rules! impl_tuple {
+    (
+        $($layer:ident $i:tt),+;
+        up $(($from:ident $to:ident $t:tt))+;
+        last $last:ident;
+        down $($d:tt)+
+    ) => {
+        impl<$($layer: Step),+> Step for ($($layer,)+)
+        where
+            $($to: Step<Input = $from::Output>,)+
+        {
+            type Input = A::Input;
+            type Output = $last::Output;
+            type State = ($($layer::State,)+);
+
+            #[inline]
+            fn check_input(&self, input: &A::Input) -> Result<(), Error> {
+                self.0.check_input(input)
+            }
+            #[inline]
+            fn forward_step(&self, level: Level, input: &A::Input, state: &mut Self::State) -> Self::Output {
+                let output = self.0.forward_step(level, input, &mut state.0);
+                $(let output = self.$t.forward_step(level, &output, &mut state.$t);)+
+                output
+            }
+            #[inline]
+            fn forward_steps<const BATCH: usize>(
+                &self,
+                level: Level,
+                inputs: &[A::Input; BATCH],
+                states: &mut [Self::State; BATCH],
+            ) -> [Self::Output; BATCH] {
+                // Of layer after layer, side by side.
+                let mut of_layer = states.map(|state| state.0);
+                let outputs = self.0.forward_steps(level, inputs, &mut of_layer);
+                for (state, new) in states.iter_mut().zip(of_layer) {
+                    state.0 = new;
+                }
+                $(
+                    let mut of_layer = states.map(|state| state.$t);
+                    let outputs = self.$t.forward_steps(level, &outputs, &mut of_layer);
+                    for (state, new) in states.iter_mut().zip(of_layer) {
+                        state.$t = new;
+                    }
+                )+
+                outputs
+            }
+        }
+
+        impl<$($layer: StepBackward),+> StepBackward for ($($layer,)+)
+        where
+            $($to: StepBackward<Input = $from::Output, InputGradient = $from::Output>,)+
+        {
+            type Record = ($($layer::Record,)+);
+            type InputGradient = A::InputGradient;
+
+            #[inline]
+            fn recorded_forward_step(
+                &self,
+                level: Level,
+                input: &A::Input,
+                state: &mut Self::State,
+                record: &mut Self::Record,
+            ) -> Self::Output {
+                let output = self.0.recorded_forward_step(level, input, &mut state.0, &mut record.0);
+                $(let output = self.$t.recorded_forward_step(level, &output, &mut state.$t, &mut record.$t);)+
+                output
+            }
+            #[inline]
+            fn backward_step(
+                &self,
+                level: Level,
+                record: &Self::Record,
+                (before, after): (&Self::State, &Self::State),
+                d_output: &Self::Output,
+                d_state: &mut Self::State,
+                gradients: &mut Self,
+            ) -> A::InputGradient {
+                let d = *d_output;
+                $(
+                    let states = (&before.$d, &after.$d);
+                    let d =
+                        self.$d.backward_step(level, &record.$d, states, &d, &mut d_state.$d, &mut gradients.$d);
+                )+
+                self.0.backward_step(level, &record.0, (&before.0, &after.0), &d, &mut d_state.0, &mut gradients.0)
+            }
+            #[inline]
+            fn backward_step_without_d_input(
+                &self,
+                level: Level,
+                record: &Self::Record,
+                (before, after): (&Self::State, &Self::State),
+                d_output: &Self::Output,
+                d_state: &mut Self::State,
+                gradients: &mut Self,
+            ) {
+                let d = *d_output;
+                $(
+                    let states = (&before.$d, &after.$d);
+                    let d =
+                        self.$d.backward_step(level, &record.$d, states, &d, &mut d_state.$d, &mut gradients.$d);
+                )+
+                let states = (&before.0, &after.0);
+                self.0.backward_step_without_d_input(level, &record.0, states, &d, &mut d_state.0, &mut gradients.0);
+            }
+        }
+    };
+}
+
+impl_tuple!(A 0, B 1; up (A B 1); last B; down 1);
+impl_tuple!(A 0, B 1, C 2; up (A B 1) (B C 2); last C; down 2 1);
+impl_tuple!(A 0, B 1, C 2, D 3; up (A B 1) (B C 2) (C D 3); last D; down 3 2 1);
+impl_tuple!(A 0, B 1, C 2, D 3, E 4; up (A B 1) (B C 2) (C D 3) (D E 4); last E; down 4 3 2 1);
+impl_tuple!(
+    A 0, B 1, C 2, D 3, E 4, F 5;
+    up (A B 1) (B C 2) (C D 3) (D E 4) (E F 5);
+    last F;
+    down 5 4 3 2 1
+);

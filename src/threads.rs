@@ -1,0 +1,195 @@
+//! How a batch is cut into pieces for threads.
+//!
+//! The cut never changes a result: samples do not meet in a forward pass, and gradients are summed over shares of the batch
+//! that depend on its size alone, whoever computed them.
+
+use crate::kernels::gradient::{BlockSums, Cascade};
+use crate::kernels::order::{SAMPLES_PER_GROUP, samples_per_share};
+use crate::kernels::scratch::Scratch;
+#[cfg(feature = "rayon")]
+use crate::kernels::tuning::OPERATIONS_FOR_THREADS;
+use alloc::vec::Vec;
+
+/// Work over samples that can be cut between samples.
+pub(crate) trait Divide: Sized + Send {
+    /// The smallest pieces it can be cut into.
+    fn pieces(&self) -> usize;
+    /// The first `pieces` of it, and the rest.
+    fn split(self, pieces: usize) -> (Self, Self);
+    /// Does one piece, or several where the work allows it.
+    fn run(self);
+}
+
+/// The product of all factors, or the most there can be: no steps at all may be any number of them.
+pub(crate) fn operations(factors: &[usize]) -> usize {
+    factors.iter().fold(1, |product, factor| product.saturating_mul(*factor))
+}
+
+/// How many threads share `operations` floating-point operations.
+pub(crate) fn threads(operations: usize) -> usize {
+    #[cfg(feature = "rayon")]
+    if operations >= OPERATIONS_FOR_THREADS {
+        return rayon::current_num_threads();
+    }
+    let _ = operations;
+    1
+}
+
+/// Cuts work into its smallest pieces and does them, on the threads of the current rayon pool if there is enough.
+pub(crate) fn run_pieces<D: Divide>(work: D, operations: usize) {
+    if threads(operations) == 1 {
+        let mut rest = work;
+        while rest.pieces() > 1 {
+            let piece;
+            (piece, rest) = rest.split(1);
+            piece.run();
+        }
+        rest.run();
+    } else {
+        run_tree(work, 1);
+    }
+}
+
+/// Does work in one go on one thread, or cuts it once for every thread.
+pub(crate) fn run_shared<D: Divide>(work: D, operations: usize) {
+    let threads = threads(operations);
+    let share = work.pieces().div_ceil(threads).max(1);
+    run_tree(work, share);
+}
+
+/// Halves work until a piece is at most `share`.
+fn run_tree<D: Divide>(work: D, share: usize) {
+    let pieces = work.pieces();
+    if pieces <= share {
+        return work.run();
+    }
+    let (first, second) = work.split(pieces.div_ceil(share) / 2 * share);
+    join(true, || run_tree(first, share), || run_tree(second, share));
+}
+
+/// Does both, on two threads where there are some and it is wanted.
+pub(crate) fn join<A: Send, B: Send>(
+    on_threads: bool,
+    first: impl FnOnce() -> A + Send,
+    second: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    #[cfg(feature = "rayon")]
+    if on_threads {
+        return rayon::join(first, second);
+    }
+    let _ = on_threads;
+    (first(), second())
+}
+
+/// Where the gradients of one tensor go, of consecutive shares: those of share 0 to the caller, the others to memory of
+/// the layer.
+pub(crate) struct ShareGradients<'a> {
+    first: Option<&'a mut [f32]>,
+    rest: &'a mut [f32],
+    /// One a share.
+    cascades: &'a mut [Cascade],
+    /// Numbers in the tensor.
+    len: usize,
+}
+
+impl<'a> ShareGradients<'a> {
+    /// Takes those of the first `shares` shares away.
+    fn take_front(&mut self, shares: usize) -> Self {
+        let first = self.first.take();
+        let numbers = (shares - usize::from(first.is_some())) * self.len;
+        let (front, rest) = core::mem::take(&mut self.rest).split_at_mut(numbers);
+        self.rest = rest;
+        let (cascades, rest) = core::mem::take(&mut self.cascades).split_at_mut(shares);
+        self.cascades = rest;
+        Self { first, rest: front, cascades, len: self.len }
+    }
+
+    /// Those of the only share.
+    pub(crate) fn only(self) -> BlockSums<'a> {
+        BlockSums::new(self.first.unwrap_or(self.rest), &mut self.cascades[0])
+    }
+}
+
+/// What a backward writes, of consecutive shares.
+pub(crate) struct ShareOutputs<'a, const TENSORS: usize> {
+    /// Samples in each, but for the last one.
+    pub(crate) samples: usize,
+    /// One a share.
+    pub(crate) scratch: &'a mut [Scratch],
+    /// `[samples][steps][inputs]`, where anybody asks for it.
+    pub(crate) d_input: Option<&'a mut [f32]>,
+    pub(crate) gradients: [ShareGradients<'a>; TENSORS],
+}
+
+impl<const TENSORS: usize> ShareOutputs<'_, TENSORS> {
+    /// Those of the first `shares` shares, with so many numbers of `d_input`, and the others.
+    pub(crate) fn split(mut self, shares: usize, d_input: usize) -> (Self, Self) {
+        let samples = self.samples;
+        let gradients = self.gradients.each_mut().map(|tensor| tensor.take_front(shares));
+        let (scratch, scratch_rest) = self.scratch.split_at_mut(shares);
+        let (d_input, d_input_rest) = self.d_input.map(|rows| rows.split_at_mut(d_input)).unzip();
+        (
+            Self { samples, scratch, d_input, gradients },
+            Self { samples, scratch: scratch_rest, d_input: d_input_rest, gradients: self.gradients },
+        )
+    }
+}
+
+/// Scratch memory for every group of so many samples, as it was left.
+pub(crate) fn scratch_of_groups(memory: &mut Vec<Scratch>, samples: usize) -> &mut [Scratch] {
+    memory.resize_with(samples.div_ceil(SAMPLES_PER_GROUP).max(memory.len()), Scratch::default);
+    memory
+}
+
+/// Memory of a layer for the gradients of `TENSORS` tensors, of every share but the first.
+#[derive(Debug)]
+pub(crate) struct ShareMemory<const TENSORS: usize> {
+    rest: [Vec<f32>; TENSORS],
+    /// Of every share, the first one too.
+    cascades: [Vec<Cascade>; TENSORS],
+}
+
+impl<const TENSORS: usize> Default for ShareMemory<TENSORS> {
+    fn default() -> Self {
+        Self { rest: [const { Vec::new() }; TENSORS], cascades: [const { Vec::new() }; TENSORS] }
+    }
+}
+
+impl<const TENSORS: usize> ShareMemory<TENSORS> {
+    /// Zeros for every share of so many samples, of tensors like these.
+    pub(crate) fn reset(&mut self, samples: usize, tensors: [&[f32]; TENSORS]) {
+        let shares = samples.div_ceil(samples_per_share(samples));
+        for (memory, tensor) in self.rest.iter_mut().zip(tensors) {
+            memory.clear();
+            memory.resize(shares.saturating_sub(1) * tensor.len(), 0.0);
+        }
+        for cascades in &mut self.cascades {
+            cascades.resize_with(shares.max(1).max(cascades.len()), Cascade::default);
+            cascades.iter_mut().for_each(|cascade| cascade.reset(1));
+        }
+    }
+
+    /// Where the gradients of every share go.
+    pub(crate) fn shares<'a>(&'a mut self, tensors: [&'a mut [f32]; TENSORS]) -> [ShareGradients<'a>; TENSORS] {
+        let mut memory = self.rest.iter_mut().zip(&mut self.cascades);
+        tensors.map(|first| {
+            let (rest, cascades) =
+                memory.next().map_or((&mut [][..], &mut [][..]), |(rest, cascades)| (rest, cascades));
+            ShareGradients { len: first.len(), first: Some(first), rest, cascades }
+        })
+    }
+
+    /// Adds all shares to the first, one after the other.
+    pub(crate) fn add_to(&mut self, tensors: [&mut [f32]; TENSORS]) {
+        for ((sum, memory), cascades) in tensors.into_iter().zip(&mut self.rest).zip(&self.cascades) {
+            let [first, cascades @ ..] = cascades.as_slice() else { continue };
+            first.finish(sum);
+            for (share, cascade) in memory.chunks_exact_mut(sum.len().max(1)).zip(cascades) {
+                cascade.finish(share);
+                for (to, d) in sum.iter_mut().zip(share) {
+                    *to += *d;
+                }
+            }
+        }
+    }
+}

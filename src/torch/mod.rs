@@ -1,0 +1,3 @@
+//! What comes from PyTorch: its generator.
+
+pub(crate) mod generator;

@@ -1,0 +1,4 @@
+//! Training: losses and optimizers.
+
+pub(crate) mod adam;
+pub(crate) mod loss;
