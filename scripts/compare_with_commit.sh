@@ -7,8 +7,8 @@
 #   scripts/compare_with_commit.sh COMMIT --work 'forward|step 64$'   works whose name the regular expression finds
 #   scripts/compare_with_commit.sh COMMIT --rounds 200         more turns than the 60 that are the default
 #
-# COMMIT HEAD shows what is not yet committed; where nothing is, how far the ratios can be trusted on this machine.
-# Another build of the same source can already differ by some percent where a compiler inlines much, as in step-trace.
+# COMMIT HEAD shows what is not yet committed; where nothing is, how far the ratios can be trusted on this machine. Where a
+# change moves code, works that it does not touch can differ by some percent too: step-trace 8 and 32 and sequence 16 do.
 # Needs Linux, git, cargo and Python 3. How it measures: scripts/compare/run.py. What it measures: scripts/compare/common.rs.
 set -euo pipefail
 cd "$(dirname "$0")/.."

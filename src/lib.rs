@@ -20,17 +20,19 @@ mod torch;
 mod train;
 
 pub use cells::{Relu, Tanh};
-pub use data::error::Error;
-pub use data::sequences::Sequences;
+pub use data::error::{Error, Shape};
 #[cfg(feature = "alloc")]
 pub use data::sequences::SequencesBuf;
+pub use data::sequences::{Batch, Sequences, Steps};
 #[cfg(feature = "alloc")]
 pub use layers::Rnn;
 pub use layers::nonlinearity::Nonlinearity;
-pub use layers::{Embedding, Linear, RnnCell, RnnWeights, TokenRnnCell};
+pub use layers::{At, Embedding, Linear, RnnCell, RnnWeights, Tensor, TokenRnnCell};
 #[cfg(feature = "alloc")]
-pub use model::layer::{Layer, Run, Trace};
+pub use model::layer::Layer;
 pub use model::parameters::Parameters;
+#[cfg(feature = "alloc")]
+pub use model::pass::{Model, Pass, Passed, Workspace};
 pub use model::step::{Step, StepBackward};
 #[cfg(feature = "alloc")]
 pub use run::chunked::Chunked;

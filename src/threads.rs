@@ -25,19 +25,19 @@ pub(crate) fn operations(factors: &[usize]) -> usize {
     factors.iter().fold(1, |product, factor| product.saturating_mul(*factor))
 }
 
-/// How many threads share `operations` floating-point operations.
-pub(crate) fn threads(operations: usize) -> usize {
+/// How many threads share `operations` floating-point operations, if they may be shared.
+pub(crate) fn threads(shared: bool, operations: usize) -> usize {
     #[cfg(feature = "rayon")]
-    if operations >= OPERATIONS_FOR_THREADS {
+    if shared && operations >= OPERATIONS_FOR_THREADS {
         return rayon::current_num_threads();
     }
-    let _ = operations;
+    let _ = (shared, operations);
     1
 }
 
 /// Cuts work into its smallest pieces and does them, on the threads of the current rayon pool if there is enough.
-pub(crate) fn run_pieces<D: Divide>(work: D, operations: usize) {
-    if threads(operations) == 1 {
+pub(crate) fn run_pieces<D: Divide>(shared: bool, work: D, operations: usize) {
+    if threads(shared, operations) == 1 {
         let mut rest = work;
         while rest.pieces() > 1 {
             let piece;
@@ -51,8 +51,8 @@ pub(crate) fn run_pieces<D: Divide>(work: D, operations: usize) {
 }
 
 /// Does work in one go on one thread, or cuts it once for every thread.
-pub(crate) fn run_shared<D: Divide>(work: D, operations: usize) {
-    let threads = threads(operations);
+pub(crate) fn run_shared<D: Divide>(shared: bool, work: D, operations: usize) {
+    let threads = threads(shared, operations);
     let share = work.pieces().div_ceil(threads).max(1);
     run_tree(work, share);
 }

@@ -10,7 +10,7 @@ Started by scripts/compare_with_commit.sh, which tells how. What a busy machine 
 - A work with a ratio above 1.02 is measured again with more rounds, and so is one whose shortest time was found in one
   pass only, up to twice. If it still is, it has a question mark in the table: do not trust its ratio.
 
-The programs are kept under target/compare: an older commit is built once. Its checkout is removed.
+The programs are kept under target/compare, and nothing is built twice. The checkout of the commit is removed.
 """
 
 import argparse
@@ -49,10 +49,6 @@ name = "worker"
 version = "0.0.0"
 edition = "2024"
 
-[[bin]]
-name = "worker"
-path = {worker}
-
 [dependencies]
 elman = {{ path = {tree} }}
 rayon = "1.12"
@@ -69,54 +65,63 @@ def output(*command):
     return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def build(name, tree, worker):
-    """The program with this source, built against the crate in `tree`."""
-    project = BUILD / name
-    project.mkdir(parents=True, exist_ok=True)
-    manifest = MANIFEST.format(worker=json.dumps(str(worker)), tree=json.dumps(str(tree)))
-    (project / "Cargo.toml").write_text(manifest)
-    # The versions of the dependencies are those of the tree.
-    shutil.copy(tree / "Cargo.lock", project / "Cargo.lock")
-    say(f"building {name}: {worker.name}")
-    target = project / "target"
-    command = ["cargo", "build", "--release", "--quiet", "--target-dir", target]
-    if subprocess.run(command, cwd=project, check=False).returncode:
-        sys.exit(f"compare_with_commit.sh: {worker} does not build against {tree}")
-    return target / "release" / "worker"
+def program(commit):
+    """The worker of a commit, or of the present tree. Kept for the next time: nothing is built twice.
 
-
-def build_new():
-    return build("new", ROOT, ROOT / "scripts" / "compare" / "worker.rs")
-
-
-def build_old(commit):
-    """The commit's own worker, or the first one. Kept for the next time."""
-    sources = output("git", "ls-tree", "--name-only", commit, "scripts/compare/")
-    own = "scripts/compare/worker.rs" in sources.splitlines()
-    name = "worker.rs" if own else "worker_first_api.rs"
-    texts = [commit, output("rustc", "-vV"), os.environ.get("RUSTFLAGS", "")]
-    if not own:
-        texts += [(ROOT / "scripts" / "compare" / file).read_text() for file in (name, "common.rs")]
-    kept = BUILD / f"old-{commit[:12]}-{hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]}"
-    if not kept.exists():
-        tree = BUILD / "tree"
-        remove_tree(tree)
-        try:
+    Both are built in the same place, as the place decides the names of functions, these the order of the code, and that a
+    few percent of the time. What is the same source is the same program.
+    """
+    tree, project = BUILD / "tree", BUILD / "project"
+    remove_tree(tree)
+    try:
+        if commit:
             # With force also where a checkout was registered that is there no longer.
             output("git", "worktree", "add", "--quiet", "--force", "--detach", tree, commit)
-            built = build("old", tree, (tree if own else ROOT) / "scripts" / "compare" / name)
-        finally:
-            remove_tree(tree)
-        shutil.copy(built, kept.with_suffix(".part"))
-        kept.with_suffix(".part").rename(kept)
-    return kept
+        else:
+            copy_present_tree(tree)
+        own = (tree / "scripts" / "compare" / "worker.rs").exists()
+        compare = (tree if own else ROOT) / "scripts" / "compare"
+        files = {
+            # The versions of the dependencies are those of the tree.
+            "Cargo.lock": (tree / "Cargo.lock").read_bytes(),
+            "Cargo.toml": MANIFEST.format(tree=json.dumps(str(tree))).encode(),
+            "src/main.rs": (compare / ("worker.rs" if own else "worker_first_api.rs")).read_bytes(),
+            "src/common.rs": (compare / "common.rs").read_bytes(),
+        }
+        digest = hashlib.sha256()
+        for name, content in files.items():
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            (project / name).write_bytes(content)
+            digest.update(content)
+        for path in [tree / "Cargo.toml", *sorted((tree / "src").rglob("*.rs"))]:
+            digest.update(str(path).encode() + path.read_bytes())
+        digest.update((output("rustc", "-vV") + os.environ.get("RUSTFLAGS", "")).encode())
+        kept = BUILD / f"worker-{digest.hexdigest()[:16]}"
+        if not kept.exists():
+            say(f"building {commit or 'the present tree'}")
+            command = ["cargo", "build", "--release", "--quiet", "--target-dir", project / "target"]
+            if subprocess.run(command, cwd=project, check=False).returncode:
+                sys.exit(f"compare_with_commit.sh: {commit or 'the present tree'} does not build with its worker")
+            shutil.copy(project / "target" / "release" / "worker", kept.with_suffix(".part"))
+            kept.with_suffix(".part").rename(kept)
+        return kept
+    finally:
+        remove_tree(tree)
+
+
+def copy_present_tree(tree):
+    """What git knows or would add, as it is now. New times make cargo build it again."""
+    for name in output("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
+        if name and (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tree / name)
 
 
 def remove_tree(tree):
-    """A checkout of git, one that a killed run has left too."""
-    if tree.exists():
+    """A checkout of git or a copy, one that a killed run has left too."""
+    if (tree / ".git").exists():
         subprocess.run(["git", "worktree", "remove", "--force", tree], cwd=ROOT, check=False)
-        shutil.rmtree(tree, ignore_errors=True)
+    shutil.rmtree(tree, ignore_errors=True)
 
 
 class Worker:
@@ -249,7 +254,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=60, help="turns of each program, for each work (60)")
     options = parser.parse_intermixed_args()
     try:
-        commit = output("git", "rev-parse", "--verify", options.commit + "^{commit}")
+        commit = output("git", "rev-parse", "--quiet", "--verify", options.commit + "^{commit}")
     except subprocess.CalledProcessError:
         return f"compare_with_commit.sh: no such commit: {options.commit}"
 
@@ -257,7 +262,7 @@ def main():
     with open(BUILD / "lock", "w") as lock:
         # Two comparisons at once would disturb each other and build in the same place.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        programs = [build_old(commit), build_new()]
+        programs = [program(commit), program(None)]
         with Worker(programs[0]) as old, Worker(programs[1]) as new:
             available = new.ask("levels").split()
             both = [work for work in old.works() if work in new.works()]

@@ -15,16 +15,16 @@ pub enum Error {
         /// How many it has.
         given: usize,
     },
-    /// A tensor of a stack of layers has the wrong number of elements.
-    LengthInLayer {
+    /// A tensor of other weights has not the shape of the parameter, or not as many elements.
+    Tensor {
         /// Which one, in PyTorch's name without the layer.
-        what: &'static str,
-        /// Which layer, the first one being 0.
-        layer: usize,
-        /// How many elements it should have.
-        expected: usize,
-        /// How many it has.
-        given: usize,
+        name: &'static str,
+        /// Which layer of a stack, the first one being 0.
+        layer: Option<usize>,
+        /// The shape that it should have.
+        expected: Shape,
+        /// The one that it has; where it is not known, its length.
+        given: Shape,
     },
     /// Sequences of different shapes meet.
     Shape {
@@ -35,8 +35,6 @@ pub enum Error {
         /// Steps and samples that were given.
         given: (usize, usize),
     },
-    /// A backward from a trace that no forward has filled.
-    NoForward,
     /// A sequence of no steps, which has no last state.
     NoSteps,
     /// A token that is not in the vocabulary.
@@ -85,9 +83,43 @@ impl Error {
     #[cfg(feature = "alloc")]
     pub(crate) fn in_layer(self, layer: usize) -> Error {
         match self {
-            Error::Length { what, expected, given } => Error::LengthInLayer { what, layer, expected, given },
+            Error::Tensor { name, expected, given, .. } => Error::Tensor { name, layer: Some(layer), expected, given },
             other => other,
         }
+    }
+}
+
+/// The shape of a tensor: up to four lengths, as PyTorch gives them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    lengths: [usize; 4],
+    axes: usize,
+}
+
+impl Shape {
+    /// # Panics
+    ///
+    /// If there are more than four axes.
+    pub(crate) const fn new(shape: &[usize]) -> Self {
+        let mut lengths = [0; 4];
+        let mut axis = 0;
+        while axis < shape.len() {
+            lengths[axis] = shape[axis];
+            axis += 1;
+        }
+        Self { lengths, axes: shape.len() }
+    }
+
+    /// The lengths of all axes, the outermost first.
+    #[must_use]
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths[..self.axes]
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.lengths()).finish()
     }
 }
 
@@ -97,15 +129,18 @@ impl fmt::Display for Error {
             Error::Length { what, expected, given } => {
                 write!(f, "{what}: {expected} elements expected, {given} given")
             }
-            Error::LengthInLayer { what, layer, expected, given } => {
-                write!(f, "{what}_l{layer}: {expected} elements expected, {given} given")
+            Error::Tensor { name, layer, expected, given } => {
+                f.write_str(name)?;
+                if let Some(layer) = layer {
+                    write!(f, "_l{layer}")?;
+                }
+                write!(f, ": shape {expected:?} expected, {given:?} given")
             }
             Error::Shape { what, expected, given } => write!(
                 f,
                 "{what} must have {} steps of {} samples, but has {} steps of {}",
                 expected.0, expected.1, given.0, given.1
             ),
-            Error::NoForward => write!(f, "a backward needs a trace that a forward has filled"),
             Error::NoSteps => write!(f, "a sequence must have at least one step"),
             Error::TokenOutOfRange { token, vocabulary, sample, step } => write!(
                 f,

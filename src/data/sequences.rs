@@ -6,6 +6,14 @@ use crate::kernels::rows::Rows;
 use core::fmt;
 use core::ops::Range;
 
+/// How many sequences there are side by side. A type of its own, so that it cannot be exchanged with [`Steps`] in silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch(pub usize);
+
+/// How many steps each sequence has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps(pub usize);
+
 /// `batch` sequences of `steps` rows each, borrowed, in either memory order.
 ///
 /// A row `R` is what a layer takes or gives at one step: a token (`usize`), or a vector (`[f32; N]`). PyTorch's
@@ -13,11 +21,11 @@ use core::ops::Range;
 /// for either. A single sequence is a plain slice: layers take `&rows` where they take sequences.
 ///
 /// ```
-/// use elman::Sequences;
+/// use elman::{Batch, Sequences, Steps};
 /// let rows = [[0.0f32], [1.0], [2.0], [3.0], [4.0], [5.0]];
-/// let time_major = Sequences::time_major(&rows, 3, 2)?; // 3 steps of 2 samples
+/// let time_major = Sequences::time_major(&rows, Steps(3), Batch(2))?;
 /// assert_eq!(time_major.row(1, 0), &[1.0]); // sample 1, step 0
-/// let batch_first = Sequences::batch_first(&rows, 3, 2)?;
+/// let batch_first = Sequences::batch_first(&rows, Batch(2), Steps(3))?;
 /// assert_eq!(batch_first.row(1, 0), &[3.0]);
 /// # Ok::<(), elman::Error>(())
 /// ```
@@ -41,7 +49,7 @@ impl<'a, R> Sequences<'a, R> {
     /// # Errors
     ///
     /// [`Error::Length`] if there are not `steps * batch` rows.
-    pub const fn time_major(rows: &'a [R], steps: usize, batch: usize) -> Result<Self, Error> {
+    pub const fn time_major(rows: &'a [R], Steps(steps): Steps, Batch(batch): Batch) -> Result<Self, Error> {
         Self::with_strides(rows, steps, batch, 1, batch)
     }
 
@@ -50,7 +58,7 @@ impl<'a, R> Sequences<'a, R> {
     /// # Errors
     ///
     /// [`Error::Length`] if there are not `batch * steps` rows.
-    pub const fn batch_first(rows: &'a [R], steps: usize, batch: usize) -> Result<Self, Error> {
+    pub const fn batch_first(rows: &'a [R], Batch(batch): Batch, Steps(steps): Steps) -> Result<Self, Error> {
         Self::with_strides(rows, steps, batch, steps, 1)
     }
 
@@ -106,9 +114,9 @@ impl<'a, R> Sequences<'a, R> {
     /// The same sequences from step `steps.start` up to `steps.end`; nothing is copied.
     ///
     /// ```
-    /// use elman::Sequences;
+    /// use elman::{Batch, Sequences, Steps};
     /// let rows = [0, 1, 2, 10, 11, 12];
-    /// let sequences = Sequences::batch_first(&rows, 3, 2)?;
+    /// let sequences = Sequences::batch_first(&rows, Batch(2), Steps(3))?;
     /// assert!(sequences.of_steps(1..3).iter().eq(&[1, 2, 11, 12]));
     /// # Ok::<(), elman::Error>(())
     /// ```

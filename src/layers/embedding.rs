@@ -1,5 +1,6 @@
 //! A table of vectors, one a token: `Embedding`.
 
+use super::tensor::Tensor;
 use crate::data::error::Error;
 use crate::model::parameters::{Parameters, impl_parameters};
 use crate::torch::generator::Generator;
@@ -63,8 +64,8 @@ impl<const V: usize, const E: usize> Embedding<V, E> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] if the length does not fit.
-    pub fn from_torch(weight: &[f32]) -> Result<Self, Error> {
+    /// [`Error::Tensor`] if the shape or length does not fit.
+    pub fn from_torch<'a>(weight: impl Into<Tensor<'a>>) -> Result<Self, Error> {
         let mut embedding = Self::zeros();
         embedding.load_torch(weight)?;
         Ok(embedding)
@@ -74,9 +75,9 @@ impl<const V: usize, const E: usize> Embedding<V, E> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] if the length does not fit; nothing has changed then.
-    pub fn load_torch(&mut self, weight: &[f32]) -> Result<(), Error> {
-        Error::check_length("weight", V * E, weight.len())?;
+    /// [`Error::Tensor`] if the shape or length does not fit; nothing has changed then.
+    pub fn load_torch<'a>(&mut self, weight: impl Into<Tensor<'a>>) -> Result<(), Error> {
+        let weight = weight.into().matrix("weight", V, E)?;
         self.weight.as_flattened_mut().copy_from_slice(weight);
         Ok(())
     }

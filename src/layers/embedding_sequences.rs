@@ -5,7 +5,7 @@ use crate::data::error::Error;
 use crate::data::sequences::{Sequences, SequencesBuf};
 use crate::kernels::gradient::Cascade;
 use crate::kernels::order::blocks_from_the_end;
-use crate::model::layer::{Layer, Run, check_output_shape};
+use crate::model::layer::{Gradients, Layer, Run, Start, check_output_shape, sealed};
 use crate::model::parameters::Parameters;
 
 /// What an [`Embedding`] keeps between forward and backward.
@@ -15,6 +15,8 @@ pub struct EmbeddingCache<const E: usize> {
     /// Of the gradients, a row a token.
     cascade: Cascade,
 }
+
+impl<const V: usize, const E: usize> sealed::Sealed for Embedding<V, E> {}
 
 impl<const V: usize, const E: usize> Layer for Embedding<V, E> {
     type Input = usize;
@@ -62,16 +64,18 @@ impl<const V: usize, const E: usize> Layer for Embedding<V, E> {
     /// sample after sample within.
     fn backward_with(
         &self,
-        run: Run,
+        _: Run,
         input: Sequences<'_, usize>,
         cache: &mut Self::Cache,
         d_output: Sequences<'_, [f32; E]>,
         (): &(),
-        gradients: &mut Self,
+        (gradients, how): (&mut Self, Gradients),
     ) -> Result<(), Error> {
         self.check_backward(input, cache, d_output.shape(), &())?;
-        if run.from_zero {
-            gradients.fill_zero();
+        if how.start != Start::Continue {
+            if how.start == Start::Zero {
+                gradients.fill_zero();
+            }
             cache.cascade.reset(V);
         }
         // Of no samples there may be more steps than can be counted to.
@@ -87,7 +91,7 @@ impl<const V: usize, const E: usize> Layer for Embedding<V, E> {
                 cache.cascade.count(*token, row);
             }
         }
-        if run.complete {
+        if how.complete {
             cache.cascade.finish(gradients.weight.as_flattened_mut());
         }
         Ok(())

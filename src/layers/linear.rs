@@ -1,6 +1,8 @@
 //! The affine layer: `Linear`.
 
+use super::at::At;
 use super::rnn_cell::uniform_bound;
+use super::tensor::Tensor;
 use super::{draw_in_torch_order, torch_order};
 use crate::data::error::Error;
 use crate::kernels::gradient::{add_outer_product, add_row};
@@ -79,8 +81,8 @@ impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] naming the tensor whose length does not fit.
-    pub fn from_torch(weight: &[f32], bias: &[f32]) -> Result<Self, Error> {
+    /// [`Error::Tensor`] naming the tensor whose shape or length does not fit.
+    pub fn from_torch<'a>(weight: impl Into<Tensor<'a>>, bias: impl Into<Tensor<'a>>) -> Result<Self, Error> {
         let mut linear = Self::zeros();
         linear.load_torch(weight, bias)?;
         Ok(linear)
@@ -90,11 +92,11 @@ impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] naming the tensor whose length does not fit; nothing has changed then.
-    pub fn load_torch(&mut self, weight: &[f32], bias: &[f32]) -> Result<(), Error> {
+    /// [`Error::Tensor`] naming the tensor whose shape or length does not fit; nothing has changed then.
+    pub fn load_torch<'a>(&mut self, weight: impl Into<Tensor<'a>>, bias: impl Into<Tensor<'a>>) -> Result<(), Error> {
         const { Self::CHECK };
-        Error::check_length("weight", OUT * IN, weight.len())?;
-        Error::check_length("bias", OUT, bias.len())?;
+        let weight = weight.into().matrix("weight", OUT, IN)?;
+        let bias = bias.into().vector("bias", OUT)?;
         copy_transposed(weight, IN, self.weight.as_flattened_mut());
         self.bias.copy_from_slice(bias);
         Ok(())
@@ -108,27 +110,35 @@ impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
     /// `W x + b`
     #[must_use]
     pub fn apply(&self, x: &[f32; IN]) -> [f32; OUT] {
-        self.apply_at(Level::detect(), x)
-    }
-
-    /// [`Linear::apply`] at a given level.
-    #[must_use]
-    pub fn apply_at(&self, level: Level, x: &[f32; IN]) -> [f32; OUT] {
-        const { Self::CHECK };
-        narrow_alone(level, OUT).run(Apply { linear: self, x })
+        At::from(self).apply(x)
     }
 
     /// The backward of one `apply`, given the gradient of its result: adds `dW = dy x^T` and `db = dy` to `gradients` and
     /// returns `dx = W^T dy`.
     #[must_use]
-    pub fn apply_backward(&self, x: &[f32; IN], d_y: &[f32; OUT], gradients: &mut Self) -> [f32; IN] {
-        self.apply_backward_at(Level::detect(), x, d_y, gradients)
+    pub fn apply_backward_add(&self, x: &[f32; IN], d_y: &[f32; OUT], gradients: &mut Self) -> [f32; IN] {
+        At::from(self).apply_backward_add(x, d_y, gradients)
     }
 
-    /// [`Linear::apply_backward`] at a given level.
+    /// The layer with a given instruction set instead of [`Level::detect`].
     #[must_use]
-    pub fn apply_backward_at(&self, level: Level, x: &[f32; IN], d_y: &[f32; OUT], gradients: &mut Self) -> [f32; IN] {
-        narrow(level, OUT).run(ApplyBackward { linear: self, x, d_y, gradients })
+    pub fn at(&self, level: Level) -> At<'_, Self> {
+        At { layer: self, level }
+    }
+}
+
+impl<const IN: usize, const OUT: usize> At<'_, Linear<IN, OUT>> {
+    /// [`Linear::apply`]
+    #[must_use]
+    pub fn apply(self, x: &[f32; IN]) -> [f32; OUT] {
+        const { Linear::<IN, OUT>::CHECK };
+        narrow_alone(self.level, OUT).run(Apply { linear: self.layer, x })
+    }
+
+    /// [`Linear::apply_backward_add`]
+    #[must_use]
+    pub fn apply_backward_add(self, x: &[f32; IN], d_y: &[f32; OUT], gradients: &mut Linear<IN, OUT>) -> [f32; IN] {
+        narrow(self.level, OUT).run(ApplyBackward { linear: self.layer, x, d_y, gradients })
     }
 }
 

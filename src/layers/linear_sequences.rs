@@ -10,7 +10,7 @@ use crate::kernels::scratch::Scratch;
 use crate::kernels::throughput::panels::Panels;
 use crate::kernels::throughput::projection::Projection;
 use crate::kernels::tuning::FAR;
-use crate::model::layer::{Layer, Run, check_output_shape};
+use crate::model::layer::{Gradients, Layer, Run, Start, check_output_shape, sealed};
 use crate::model::parameters::Parameters;
 use crate::simd::{Kernel, Level, Simd};
 use crate::threads::{self, Divide, ShareGradients, ShareMemory, ShareOutputs};
@@ -27,6 +27,8 @@ pub struct LinearCache<const IN: usize, const OUT: usize> {
     scratch: Vec<Scratch>,
     share_gradients: ShareMemory<2>,
 }
+
+impl<const IN: usize, const OUT: usize> sealed::Sealed for Linear<IN, OUT> {}
 
 impl<const IN: usize, const OUT: usize> Layer for Linear<IN, OUT> {
     type Input = [f32; IN];
@@ -62,7 +64,7 @@ impl<const IN: usize, const OUT: usize> Layer for Linear<IN, OUT> {
             far: rows.are_more_than(FAR),
         };
         let work = ProjectSamples { level: run.level, projection };
-        threads::run_shared(work, threads::operations(&[2, input.steps(), input.batch(), IN, OUT]));
+        threads::run_shared(run.threads, work, threads::operations(&[2, input.steps(), input.batch(), IN, OUT]));
         Ok(())
     }
 
@@ -93,12 +95,14 @@ impl<const IN: usize, const OUT: usize> Layer for Linear<IN, OUT> {
         cache: &mut Self::Cache,
         d_output: Sequences<'_, [f32; OUT]>,
         (): &(),
-        gradients: &mut Self,
+        (gradients, how): (&mut Self, Gradients),
     ) -> Result<(), Error> {
         self.check_backward(input, cache, d_output.shape(), &())?;
-        if run.from_zero {
+        if how.start != Start::Continue {
             cache.share_gradients.reset(input.batch(), [self.weight.as_flattened(), &self.bias]);
-            gradients.fill_zero();
+            if how.start == Start::Zero {
+                gradients.fill_zero();
+            }
         }
         if run.d_input {
             cache.d_input.reshape(input.shape());
@@ -120,8 +124,8 @@ impl<const IN: usize, const OUT: usize> Layer for Linear<IN, OUT> {
                 gradients: cache.share_gradients.shares([gradients.weight.as_flattened_mut(), &mut gradients.bias]),
             },
         };
-        threads::run_pieces(work, threads::operations(&[4, input.steps(), input.batch(), IN, OUT]));
-        if run.complete {
+        threads::run_pieces(run.threads, work, threads::operations(&[4, input.steps(), input.batch(), IN, OUT]));
+        if how.complete {
             cache.share_gradients.add_to([gradients.weight.as_flattened_mut(), &mut gradients.bias]);
         }
         Ok(())

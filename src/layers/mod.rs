@@ -1,5 +1,6 @@
 //! Layers: parameters, gradients, forward and backward.
 
+mod at;
 mod embedding;
 #[cfg(feature = "alloc")]
 mod embedding_sequences;
@@ -14,15 +15,18 @@ mod recurrent;
 #[cfg(feature = "alloc")]
 mod rnn;
 mod rnn_cell;
+mod tensor;
 mod token_rnn_cell;
 
 use crate::torch::generator::Generator;
 
+pub use at::At;
 pub use embedding::Embedding;
 pub use linear::Linear;
 #[cfg(feature = "alloc")]
 pub use rnn::Rnn;
 pub use rnn_cell::{RnnCell, RnnWeights};
+pub use tensor::Tensor;
 pub use token_rnn_cell::TokenRnnCell;
 
 /// A matrix in PyTorch's row-major `[out][in]` layout, read from the transpose that is stored here.

@@ -14,7 +14,7 @@ use crate::kernels::rows::Rows;
 use crate::kernels::scratch::Scratch;
 use crate::kernels::throughput::projection::Projection;
 use crate::kernels::tuning::{BYTES_IN_L1, SAMPLES_FOR_TILES, STEPS_ALONE, narrow_alone, samples_in_lanes};
-use crate::model::layer::{Layer, Run, check_output_shape};
+use crate::model::layer::{Gradients, Layer, Run, Start, check_output_shape, sealed};
 use crate::model::parameters::Parameters;
 use crate::simd::Level;
 use crate::threads::{self, ShareMemory, ShareOutputs};
@@ -146,7 +146,7 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
             let scratch = threads::scratch_of_groups(&mut cache.scratch, together);
             let forward = Forward { input, initial, packed: &cache.packed, out, samples: together, steps, scratch };
             let work = ForwardSamples { level: run.level, forward, cell: A::CELL };
-            threads::run_shared(work, threads::operations(&[2, steps, together, HID, IN + HID]));
+            threads::run_shared(run.threads, work, threads::operations(&[2, steps, together, HID, IN + HID]));
         }
         for (states, sample) in out_alone.chunks_exact_mut(steps).zip(together..) {
             let before = &cache.initial[sample];
@@ -199,15 +199,17 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
         cache: &mut RnnCellCache<IN, HID>,
         (d_output, d_input): (Sequences<'_, [f32; HID]>, &mut SequencesBuf<[f32; IN]>),
         d_final: &[[f32; HID]],
-        gradients: &mut Self,
+        (gradients, how): (&mut Self, Gradients),
     ) -> Result<(), Error> {
         check_rows(input, cache.output.view().shape(), d_output.shape(), 1, d_final)?;
         let (steps, samples) = input.shape();
-        if run.from_zero {
+        if how.start != Start::Continue {
             let Self { weight_ih, weight_hh, bias_ih, bias_hh, .. } = self;
             let tensors = [weight_ih.as_flattened(), weight_hh.as_flattened(), bias_ih, bias_hh];
             cache.share_gradients.reset(samples, tensors);
-            gradients.fill_zero();
+            if how.start == Start::Zero {
+                gradients.fill_zero();
+            }
         }
         cache.d_initial.resize(samples, [0.0; HID]);
         d_input.reshape((steps, if run.d_input { samples } else { 0 }));
@@ -237,13 +239,15 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
             },
             d_initial: cache.d_initial.as_flattened_mut(),
         };
-        threads::run_pieces(work, threads::operations(&[4, steps, samples, HID, IN + HID]));
-        if run.complete {
+        threads::run_pieces(run.threads, work, threads::operations(&[4, steps, samples, HID, IN + HID]));
+        if how.complete {
             cache.share_gradients.add_to(gradients.tensors_mut());
         }
         Ok(())
     }
 }
+
+impl<const IN: usize, const HID: usize, A: Nonlinearity> sealed::Sealed for RnnCell<IN, HID, A> {}
 
 impl<const IN: usize, const HID: usize, A: Nonlinearity> Layer for RnnCell<IN, HID, A> {
     type Input = [f32; IN];
@@ -291,10 +295,10 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> Layer for RnnCell<IN, H
         cache: &mut Self::Cache,
         d_output: Sequences<'_, [f32; HID]>,
         d_final: &Self::State,
-        gradients: &mut Self,
+        (gradients, how): (&mut Self, Gradients),
     ) -> Result<(), Error> {
         cache.beside_d_input(|cache, d_input| {
-            self.backward_rows(run, input, cache, (d_output, d_input), d_final, gradients)
+            self.backward_rows(run, input, cache, (d_output, d_input), d_final, (gradients, how))
         })
     }
 

@@ -6,7 +6,7 @@ use super::{RnnCell, RnnWeights};
 use crate::cells::Tanh;
 use crate::data::error::Error;
 use crate::data::sequences::{Sequences, SequencesBuf};
-use crate::model::layer::{Layer, Run};
+use crate::model::layer::{Gradients, Layer, Run, sealed};
 use crate::model::parameters::Parameters;
 use crate::torch::generator::Generator;
 use alloc::boxed::Box;
@@ -21,11 +21,11 @@ use alloc::vec::Vec;
 /// The state ([`Layer::State`]) has `LAYERS * batch` rows, layer after layer, like PyTorch's `h0`.
 ///
 /// ```
-/// use elman::{Generator, Layer, Rnn};
+/// use elman::{Generator, Model, Rnn};
 /// let rnn = Rnn::<4, 2, 1>::new(&mut Generator::seed(0));
-/// let trace = rnn.forward(&[[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])?;
-/// println!("hidden states of the last layer: {:?}", trace.output());
-/// println!("last hidden state of every layer: {:?}", trace.final_state());
+/// let pass = rnn.forward(&[[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])?;
+/// println!("hidden states of the last layer: {:?}", pass.output());
+/// println!("last hidden state of every layer: {:?}", pass.final_state());
 /// # Ok::<(), elman::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +58,7 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Rn
     ///
     /// # Errors
     ///
-    /// [`Error::LengthInLayer`] naming the tensor whose length does not fit, as `weight_hh_l1`.
+    /// [`Error::Tensor`] naming the tensor whose shape or length does not fit, as `weight_hh_l1`.
     pub fn from_torch(layers: &[RnnWeights<'_>; LAYERS]) -> Result<Self, Error> {
         let mut rnn = Self::zeros();
         rnn.first.load_torch(&layers[0]).map_err(|error| error.in_layer(0))?;
@@ -134,6 +134,11 @@ fn rows_of_layer<const HID: usize>(state: &[[f32; HID]], layer: usize, samples: 
     if state.is_empty() { state } else { &state[layer * samples..][..samples] }
 }
 
+impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> sealed::Sealed
+    for Rnn<IN, HID, LAYERS, A>
+{
+}
+
 impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Layer for Rnn<IN, HID, LAYERS, A> {
     type Input = [f32; IN];
     type Output = [f32; HID];
@@ -193,7 +198,7 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> La
         cache: &mut Self::Cache,
         d_output: Sequences<'_, [f32; HID]>,
         d_final: &Self::State,
-        gradients: &mut Self,
+        (gradients, how): (&mut Self, Gradients),
     ) -> Result<(), Error> {
         self.check_backward(input, cache, d_output.shape(), d_final)?;
         let samples = input.batch();
@@ -201,21 +206,21 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> La
         // From the top down; every layer but the first owes its input a gradient.
         let mut rest = cache.rest.as_mut_slice();
         for (i, (cell, d_cell)) in self.rest.iter().zip(&mut gradients.rest).enumerate().rev() {
-            let Some((cell_cache, lower)) = rest.split_last_mut() else { return Err(Error::NoForward) };
+            let Some((cell_cache, lower)) = rest.split_last_mut() else { unreachable!("a cache for every layer") };
             let below = lower.last().map_or(cache.first.output(), |cache| cache.output());
             let run_inner = Run { d_input: true, ..run };
             let d_final = rows_of_layer(d_final, i + 1, samples);
             let [even, odd] = &mut cache.d_between;
             let (d_below, d_above) = if i % 2 == 0 { (even, &*odd) } else { (odd, &*even) };
             let d_above = if i + 2 == LAYERS { d_output } else { d_above.view() };
-            cell.backward_rows(run_inner, below, cell_cache, (d_above, d_below), d_final, d_cell)?;
+            cell.backward_rows(run_inner, below, cell_cache, (d_above, d_below), d_final, (d_cell, how))?;
             cache.d_initial[(i + 1) * samples..][..samples].copy_from_slice(cell_cache.d_initial());
             rest = lower;
         }
         let d_final = rows_of_layer(d_final, 0, samples);
         let d_above = if LAYERS == 1 { d_output } else { cache.d_between[0].view() };
         cache.first.beside_d_input(|first, d_input| {
-            self.first.backward_rows(run, input, first, (d_above, d_input), d_final, &mut gradients.first)
+            self.first.backward_rows(run, input, first, (d_above, d_input), d_final, (&mut *gradients.first, how))
         })?;
         cache.d_initial[..samples].copy_from_slice(cache.first.d_initial());
         Ok(())

@@ -1,5 +1,7 @@
 //! One tanh recurrent layer: `RnnCell`.
 
+use super::at::At;
+use super::tensor::Tensor;
 use super::{draw_in_torch_order, torch_order};
 use crate::cells::Tanh;
 use crate::data::error::Error;
@@ -64,13 +66,13 @@ impl<const IN: usize, const HID: usize, A: Copy> Clone for RnnCell<IN, HID, A> {
 #[derive(Clone, Copy, Debug)]
 pub struct RnnWeights<'a> {
     /// `[HID][IN]`
-    pub weight_ih: &'a [f32],
+    pub weight_ih: Tensor<'a>,
     /// `[HID][HID]`
-    pub weight_hh: &'a [f32],
+    pub weight_hh: Tensor<'a>,
     /// `[HID]`
-    pub bias_ih: &'a [f32],
+    pub bias_ih: Tensor<'a>,
     /// `[HID]`
-    pub bias_hh: &'a [f32],
+    pub bias_hh: Tensor<'a>,
 }
 
 impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
@@ -129,7 +131,7 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] naming the tensor whose length does not fit.
+    /// [`Error::Tensor`] naming the tensor whose shape or length does not fit.
     pub fn from_torch(weights: &RnnWeights<'_>) -> Result<Self, Error> {
         let mut cell = Self::zeros();
         cell.load_torch(weights)?;
@@ -140,17 +142,17 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] naming the tensor whose length does not fit; nothing has changed then.
+    /// [`Error::Tensor`] naming the tensor whose shape or length does not fit; nothing has changed then.
     pub fn load_torch(&mut self, weights: &RnnWeights<'_>) -> Result<(), Error> {
         const { Self::CHECK };
-        Error::check_length("weight_ih", HID * IN, weights.weight_ih.len())?;
-        Error::check_length("weight_hh", HID * HID, weights.weight_hh.len())?;
-        Error::check_length("bias_ih", HID, weights.bias_ih.len())?;
-        Error::check_length("bias_hh", HID, weights.bias_hh.len())?;
-        copy_transposed(weights.weight_ih, IN, self.weight_ih.as_flattened_mut());
-        copy_transposed(weights.weight_hh, HID, self.weight_hh.as_flattened_mut());
-        self.bias_ih.copy_from_slice(weights.bias_ih);
-        self.bias_hh.copy_from_slice(weights.bias_hh);
+        let weight_ih = weights.weight_ih.matrix("weight_ih", HID, IN)?;
+        let weight_hh = weights.weight_hh.matrix("weight_hh", HID, HID)?;
+        let bias_ih = weights.bias_ih.vector("bias_ih", HID)?;
+        let bias_hh = weights.bias_hh.vector("bias_hh", HID)?;
+        copy_transposed(weight_ih, IN, self.weight_ih.as_flattened_mut());
+        copy_transposed(weight_hh, HID, self.weight_hh.as_flattened_mut());
+        self.bias_ih.copy_from_slice(bias_ih);
+        self.bias_hh.copy_from_slice(bias_hh);
         Ok(())
     }
 
@@ -168,41 +170,48 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
     #[must_use]
     #[inline]
     pub fn step(&self, x: &[f32; IN], h: &[f32; HID]) -> [f32; HID] {
-        let mut next = *h;
-        self.step_in_place(x, &mut next);
-        next
+        At::from(self).step(x, h)
     }
 
     /// Replaces the hidden state by the next one.
     #[inline]
     pub fn step_in_place(&self, x: &[f32; IN], h: &mut [f32; HID]) {
-        self.step_at(Level::detect(), x, h);
+        At::from(self).step_in_place(x, h);
     }
 
-    /// [`RnnCell::step_in_place`] at a given level.
-    #[inline]
-    pub fn step_at(&self, level: Level, x: &[f32; IN], h: &mut [f32; HID]) {
-        narrow_alone(level, HID).run(Step { cell: self, x, h });
-    }
-
-    /// One step of a batch: row `n` of `x` drives row `n` of `h`. See [`Streams`](crate::Streams).
+    /// Replaces the hidden states of a batch by the next ones: row `n` of `x` drives row `n` of `h`. See
+    /// [`Streams`](crate::Streams).
     ///
     /// # Errors
     ///
     /// [`Error::Length`] if there are not as many inputs as hidden states.
-    pub fn step_batch(&self, x: &[[f32; IN]], h: &mut [[f32; HID]]) -> Result<(), Error> {
-        self.step_batch_at(Level::detect(), x, h)
+    pub fn step_batch_in_place(&self, x: &[[f32; IN]], h: &mut [[f32; HID]]) -> Result<(), Error> {
+        At::from(self).step_batch_in_place(x, h)
     }
 
-    /// [`RnnCell::step_batch`] at a given level.
+    /// The backward of one step `h_next = step(x, h)`, given the gradient of `h_next`: adds the gradients of the
+    /// parameters to `gradients` and returns those of `x` and of `h`.
     ///
-    /// # Errors
+    /// `dz = d_h_next * f'`, `dx = W_ih^T dz`, `dh = W_hh^T dz`, `dW += dz (x, h)^T`, `db += dz`.
     ///
-    /// [`Error::Length`] if there are not as many inputs as hidden states.
-    pub fn step_batch_at(&self, level: Level, x: &[[f32; IN]], h: &mut [[f32; HID]]) -> Result<(), Error> {
-        Error::check_length("rows of x", h.len(), x.len())?;
-        self.step_together(level, x, h);
-        Ok(())
+    /// This is the form for training without a heap, one sample at a time; it takes 64 bytes of stack for each neuron. Over
+    /// sequences and batches [`Model`](crate::Model) does the same much faster.
+    #[must_use]
+    pub fn step_backward_add(
+        &self,
+        x: &[f32; IN],
+        h: &[f32; HID],
+        h_next: &[f32; HID],
+        d_h_next: &[f32; HID],
+        gradients: &mut Self,
+    ) -> ([f32; IN], [f32; HID]) {
+        At::from(self).step_backward_add(x, h, h_next, d_h_next, gradients)
+    }
+
+    /// The cell with a given instruction set instead of [`Level::detect`].
+    #[must_use]
+    pub fn at(&self, level: Level) -> At<'_, Self> {
+        At { layer: self, level }
     }
 
     /// One step of each of as many samples as there are rows.
@@ -211,43 +220,7 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
         narrow(level, HID).run(StepTogether { cell: self, x, h });
     }
 
-    /// The backward of one step `h_next = step(x, h)`, given the gradient of `h_next`: adds the gradients of the
-    /// parameters to `gradients` and returns those of `x` and of `h`.
-    ///
-    /// `dz = d_h_next * (1 - h_next^2)`, `dx = W_ih^T dz`, `dh = W_hh^T dz`, `dW += dz (x, h)^T`, `db += dz`.
-    ///
-    /// This is the form for training without a heap, one sample at a time; it takes 64 bytes of stack for each neuron. Over
-    /// sequences and batches `Layer` does the same much faster.
-    #[must_use]
-    pub fn step_backward(
-        &self,
-        x: &[f32; IN],
-        h: &[f32; HID],
-        h_next: &[f32; HID],
-        d_h_next: &[f32; HID],
-        gradients: &mut Self,
-    ) -> ([f32; IN], [f32; HID]) {
-        self.step_backward_at(Level::detect(), x, h, h_next, d_h_next, gradients)
-    }
-
-    /// [`RnnCell::step_backward`] at a given level.
-    #[must_use]
-    pub fn step_backward_at(
-        &self,
-        level: Level,
-        x: &[f32; IN],
-        h: &[f32; HID],
-        h_next: &[f32; HID],
-        d_h_next: &[f32; HID],
-        gradients: &mut Self,
-    ) -> ([f32; IN], [f32; HID]) {
-        let mut d_x = [0.0; IN];
-        let d_h = self.step_backward_into(level, (x, h, h_next), d_h_next, Some(&mut d_x), gradients);
-        (d_x, d_h)
-    }
-
-    /// [`RnnCell::step_backward_at`] of a step from `x` and `h` to `h_next`, with the gradient of `x` where anybody asks for
-    /// it.
+    /// The backward of a step from `x` and `h` to `h_next`, with the gradient of `x` where anybody asks for it.
     #[inline]
     pub(crate) fn step_backward_into(
         &self,
@@ -261,6 +234,49 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
         let gradients = Gradients { weight_ih, weight_hh, bias_ih, bias_hh };
         let (cell, weights) = (PhantomData::<A>, self.weights());
         narrow(level, HID).run(StepBackward { cell, weights, step, d_h_next, d_x, gradients })
+    }
+}
+
+impl<const IN: usize, const HID: usize, A: Nonlinearity> At<'_, RnnCell<IN, HID, A>> {
+    /// [`RnnCell::step`]
+    #[must_use]
+    #[inline]
+    pub fn step(self, x: &[f32; IN], h: &[f32; HID]) -> [f32; HID] {
+        let mut next = *h;
+        self.step_in_place(x, &mut next);
+        next
+    }
+
+    /// [`RnnCell::step_in_place`]
+    #[inline]
+    pub fn step_in_place(self, x: &[f32; IN], h: &mut [f32; HID]) {
+        narrow_alone(self.level, HID).run(Step { cell: self.layer, x, h });
+    }
+
+    /// [`RnnCell::step_batch_in_place`]
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if there are not as many inputs as hidden states.
+    pub fn step_batch_in_place(self, x: &[[f32; IN]], h: &mut [[f32; HID]]) -> Result<(), Error> {
+        Error::check_length("rows of x", h.len(), x.len())?;
+        self.layer.step_together(self.level, x, h);
+        Ok(())
+    }
+
+    /// [`RnnCell::step_backward_add`]
+    #[must_use]
+    pub fn step_backward_add(
+        self,
+        x: &[f32; IN],
+        h: &[f32; HID],
+        h_next: &[f32; HID],
+        d_h_next: &[f32; HID],
+        gradients: &mut RnnCell<IN, HID, A>,
+    ) -> ([f32; IN], [f32; HID]) {
+        let mut d_x = [0.0; IN];
+        let d_h = self.layer.step_backward_into(self.level, (x, h, h_next), d_h_next, Some(&mut d_x), gradients);
+        (d_x, d_h)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A recurrent layer driven by tokens, with everything before the recurrence folded into a table: `TokenRnnCell`.
 
+use super::at::At;
 use super::{Embedding, RnnCell};
 use crate::cells::Tanh;
 use crate::data::error::Error;
@@ -12,8 +13,7 @@ use crate::simd::{Kernel, Level, Simd};
 /// An [`Embedding`] and an [`RnnCell`] for inference: what a token gives to every neuron is looked up, not computed.
 ///
 /// `h' = tanh(table[token] + W_hh h)` with `table[token] = W_ih e[token] + b_ih + b_hh`. The bits are those of the two
-/// layers one after the other, if the table was folded at the level of the steps (see [`TokenRnnCell::fold_at`] and
-/// [`Level`]); a step costs a row of the table instead of a matrix product.
+/// layers one after the other, if the table was folded at the level of the steps (see [`TokenRnnCell::new`]); a step costs a row of the table instead of a matrix product.
 ///
 /// ```
 /// use elman::{Embedding, Generator, RnnCell, Stream, TokenRnnCell};
@@ -22,7 +22,7 @@ use crate::simd::{Kernel, Level, Simd};
 /// let mut folded = Stream::new(TokenRnnCell::new(&embedding, &cell));
 /// let mut layers = Stream::new((embedding, cell));
 /// for token in [1, 0, 2, 2, 3] {
-///     assert_eq!(folded.step_token(token)?, layers.step_token(token)?);
+///     assert_eq!(folded.advance_token(token)?, layers.advance_token(token)?);
 /// }
 /// # Ok::<(), elman::Error>(())
 /// ```
@@ -52,9 +52,10 @@ impl<const V: usize, const HID: usize, A: Nonlinearity> TokenRnnCell<V, HID, A> 
         Self { table: [[0.0; HID]; V], weight_hh: [[0.0; HID]; HID], nonlinearity: A::CELL }
     }
 
-    /// Folds an embedding into the cell behind it, at [`Level::detect`].
+    /// Folds an embedding into the cell behind it: `&cell`, or `cell.at(level)` for steps at another level than
+    /// [`Level::detect`].
     #[must_use]
-    pub fn new<const E: usize>(embedding: &Embedding<V, E>, cell: &RnnCell<E, HID, A>) -> Self {
+    pub fn new<'a, const E: usize>(embedding: &Embedding<V, E>, cell: impl Into<At<'a, RnnCell<E, HID, A>>>) -> Self {
         let mut folded = Self::zeros();
         folded.fold(embedding, cell);
         folded
@@ -63,20 +64,23 @@ impl<const V: usize, const HID: usize, A: Nonlinearity> TokenRnnCell<V, HID, A> 
     /// [`TokenRnnCell::new`], made on the heap and never on the stack.
     #[cfg(feature = "alloc")]
     #[must_use]
-    pub fn boxed<const E: usize>(embedding: &Embedding<V, E>, cell: &RnnCell<E, HID, A>) -> alloc::boxed::Box<Self> {
+    pub fn boxed<'a, const E: usize>(
+        embedding: &Embedding<V, E>,
+        cell: impl Into<At<'a, RnnCell<E, HID, A>>>,
+    ) -> alloc::boxed::Box<Self> {
         const { assert!(V > 0 && HID > 0, "a TokenRnnCell needs at least one token and one neuron") };
         let mut folded: alloc::boxed::Box<Self> = bytemuck::zeroed_box();
         folded.fold(embedding, cell);
         folded
     }
 
-    /// Folds anew, after the layers have changed, at [`Level::detect`].
-    pub fn fold<const E: usize>(&mut self, embedding: &Embedding<V, E>, cell: &RnnCell<E, HID, A>) {
-        self.fold_at(Level::detect(), embedding, cell);
-    }
-
-    /// [`TokenRnnCell::fold`] at a given level.
-    pub fn fold_at<const E: usize>(&mut self, level: Level, embedding: &Embedding<V, E>, cell: &RnnCell<E, HID, A>) {
+    /// Folds anew, after the layers have changed.
+    pub fn fold<'a, const E: usize>(
+        &mut self,
+        embedding: &Embedding<V, E>,
+        cell: impl Into<At<'a, RnnCell<E, HID, A>>>,
+    ) {
+        let At { layer: cell, level } = cell.into();
         for (row, vector) in self.table.iter_mut().zip(&embedding.weight) {
             narrow(level, HID).run(Fold { cell, vector, row });
         }

@@ -3,4 +3,7 @@
 #[cfg(feature = "alloc")]
 pub(crate) mod layer;
 pub(crate) mod parameters;
+#[cfg(feature = "alloc")]
+pub(crate) mod pass;
 pub(crate) mod step;
+mod tuple;

@@ -187,29 +187,3 @@ impl<L: Parameters + bytemuck::Zeroable> Parameters for alloc::boxed::Box<L> {
         bytemuck::zeroed_box()
     }
 }
-
-/// Implements [`Parameters`] for a tuple.
-macro_rules! impl_tuple {
-    ($($layer:ident $i:tt),+) => {
-        impl<$($layer: Parameters),+> Parameters for ($($layer,)+) {
-            fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
-                $(self.$i.visit(visitor);)+
-            }
-            fn visit_mut(&mut self, visitor: &mut dyn FnMut(&mut [f32])) {
-                $(self.$i.visit_mut(visitor);)+
-            }
-            fn visit_with(&mut self, other: &Self, visitor: &mut dyn FnMut(&mut [f32], &[f32])) {
-                $(self.$i.visit_with(&other.$i, visitor);)+
-            }
-            fn zeros_like(&self) -> Self {
-                ($(self.$i.zeros_like(),)+)
-            }
-        }
-    };
-}
-
-impl_tuple!(A 0, B 1);
-impl_tuple!(A 0, B 1, C 2);
-impl_tuple!(A 0, B 1, C 2, D 3);
-impl_tuple!(A 0, B 1, C 2, D 3, E 4);
-impl_tuple!(A 0, B 1, C 2, D 3, E 4, F 5);

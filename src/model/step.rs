@@ -9,7 +9,8 @@ use bytemuck::Zeroable;
 
 /// A layer, or a tuple of layers each of which takes what the one before gives, one step at a time.
 ///
-/// [`Stream`](crate::Stream) keeps a model and its state together; this trait is what it is made of. The bits are those of
+/// [`Stream`](crate::Stream) keeps a model and its state together; this trait is what it is made of. Implemented by the layers
+/// of this crate. The bits are those of
 /// the same steps in a sequence or a batch.
 pub trait Step {
     /// What one step takes: a token (`usize`) or a vector (`[f32; N]`).
@@ -123,7 +124,7 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> Step for RnnCell<IN, HI
     }
     #[inline]
     fn forward_step(&self, level: Level, input: &[f32; IN], state: &mut [f32; HID]) -> [f32; HID] {
-        RnnCell::step_at(self, level, input, state);
+        self.at(level).step_in_place(input, state);
         *state
     }
     #[inline]
@@ -173,7 +174,7 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> StepBackward for RnnCel
     ) -> [f32; IN] {
         add(d_state, d_output);
         let d_input;
-        (d_input, *d_state) = self.step_backward_at(level, record, before, after, d_state, gradients);
+        (d_input, *d_state) = self.at(level).step_backward_add(record, before, after, d_state, gradients);
         d_input
     }
     #[inline]
@@ -202,7 +203,7 @@ impl<const IN: usize, const OUT: usize> Step for Linear<IN, OUT> {
     }
     #[inline]
     fn forward_step(&self, level: Level, input: &[f32; IN], (): &mut ()) -> [f32; OUT] {
-        self.apply_at(level, input)
+        self.at(level).apply(input)
     }
 }
 
@@ -219,7 +220,7 @@ impl<const IN: usize, const OUT: usize> StepBackward for Linear<IN, OUT> {
         record: &mut [f32; IN],
     ) -> [f32; OUT] {
         *record = *input;
-        self.apply_at(level, input)
+        self.at(level).apply(input)
     }
     #[inline]
     fn backward_step(
@@ -231,7 +232,7 @@ impl<const IN: usize, const OUT: usize> StepBackward for Linear<IN, OUT> {
         (): &mut (),
         gradients: &mut Self,
     ) -> [f32; IN] {
-        self.apply_backward_at(level, record, d_output, gradients)
+        self.at(level).apply_backward_add(record, d_output, gradients)
     }
 }
 
@@ -297,10 +298,10 @@ mod on_the_heap {
         #[inline]
         fn forward_step(&self, level: Level, input: &[f32; IN], state: &mut Self::State) -> [f32; HID] {
             let Some((first, above)) = state.split_first_mut() else { unreachable!("an Rnn has at least one layer") };
-            self.first().step_at(level, input, first);
+            self.first().at(level).step_in_place(input, first);
             let mut below = *first;
             for (cell, state) in self.rest().iter().zip(above) {
-                cell.step_at(level, &below, state);
+                cell.at(level).step_in_place(&below, state);
                 below = *state;
             }
             below
@@ -345,7 +346,7 @@ mod on_the_heap {
             let states = before.iter().zip(after).zip(d_state).skip(1).zip(after);
             for ((cell, gradients), (((before, after), d_state), input)) in cells.zip(states).rev() {
                 add(d_state, &d_below);
-                (d_below, *d_state) = cell.step_backward_at(level, input, before, after, d_state, gradients);
+                (d_below, *d_state) = cell.at(level).step_backward_add(input, before, after, d_state, gradients);
             }
             d_below
         }
@@ -492,125 +493,3 @@ impl<M: Step> Step for &M {
         (**self).forward_steps(level, inputs, states)
     }
 }
-
-/// Implements [`Step`] and [`StepBackward`] for a tuple. The chain is spelled out, because a macro cannot count:
-/// neighbours upward for the forward, and all but the first downward for the backward.
-macro_rules! impl_tuple {
-    (
-        $($layer:ident $i:tt),+;
-        up $(($from:ident $to:ident $t:tt))+;
-        last $last:ident;
-        down $($d:tt)+
-    ) => {
-        impl<$($layer: Step),+> Step for ($($layer,)+)
-        where
-            $($to: Step<Input = $from::Output>,)+
-        {
-            type Input = A::Input;
-            type Output = $last::Output;
-            type State = ($($layer::State,)+);
-
-            #[inline]
-            fn check_input(&self, input: &A::Input) -> Result<(), Error> {
-                self.0.check_input(input)
-            }
-            #[inline]
-            fn forward_step(&self, level: Level, input: &A::Input, state: &mut Self::State) -> Self::Output {
-                let output = self.0.forward_step(level, input, &mut state.0);
-                $(let output = self.$t.forward_step(level, &output, &mut state.$t);)+
-                output
-            }
-            #[inline]
-            fn forward_steps<const BATCH: usize>(
-                &self,
-                level: Level,
-                inputs: &[A::Input; BATCH],
-                states: &mut [Self::State; BATCH],
-            ) -> [Self::Output; BATCH] {
-                // Of layer after layer, side by side.
-                let mut of_layer = states.map(|state| state.0);
-                let outputs = self.0.forward_steps(level, inputs, &mut of_layer);
-                for (state, new) in states.iter_mut().zip(of_layer) {
-                    state.0 = new;
-                }
-                $(
-                    let mut of_layer = states.map(|state| state.$t);
-                    let outputs = self.$t.forward_steps(level, &outputs, &mut of_layer);
-                    for (state, new) in states.iter_mut().zip(of_layer) {
-                        state.$t = new;
-                    }
-                )+
-                outputs
-            }
-        }
-
-        impl<$($layer: StepBackward),+> StepBackward for ($($layer,)+)
-        where
-            $($to: StepBackward<Input = $from::Output, InputGradient = $from::Output>,)+
-        {
-            type Record = ($($layer::Record,)+);
-            type InputGradient = A::InputGradient;
-
-            #[inline]
-            fn recorded_forward_step(
-                &self,
-                level: Level,
-                input: &A::Input,
-                state: &mut Self::State,
-                record: &mut Self::Record,
-            ) -> Self::Output {
-                let output = self.0.recorded_forward_step(level, input, &mut state.0, &mut record.0);
-                $(let output = self.$t.recorded_forward_step(level, &output, &mut state.$t, &mut record.$t);)+
-                output
-            }
-            #[inline]
-            fn backward_step(
-                &self,
-                level: Level,
-                record: &Self::Record,
-                (before, after): (&Self::State, &Self::State),
-                d_output: &Self::Output,
-                d_state: &mut Self::State,
-                gradients: &mut Self,
-            ) -> A::InputGradient {
-                let d = *d_output;
-                $(
-                    let states = (&before.$d, &after.$d);
-                    let d =
-                        self.$d.backward_step(level, &record.$d, states, &d, &mut d_state.$d, &mut gradients.$d);
-                )+
-                self.0.backward_step(level, &record.0, (&before.0, &after.0), &d, &mut d_state.0, &mut gradients.0)
-            }
-            #[inline]
-            fn backward_step_without_d_input(
-                &self,
-                level: Level,
-                record: &Self::Record,
-                (before, after): (&Self::State, &Self::State),
-                d_output: &Self::Output,
-                d_state: &mut Self::State,
-                gradients: &mut Self,
-            ) {
-                let d = *d_output;
-                $(
-                    let states = (&before.$d, &after.$d);
-                    let d =
-                        self.$d.backward_step(level, &record.$d, states, &d, &mut d_state.$d, &mut gradients.$d);
-                )+
-                let states = (&before.0, &after.0);
-                self.0.backward_step_without_d_input(level, &record.0, states, &d, &mut d_state.0, &mut gradients.0);
-            }
-        }
-    };
-}
-
-impl_tuple!(A 0, B 1; up (A B 1); last B; down 1);
-impl_tuple!(A 0, B 1, C 2; up (A B 1) (B C 2); last C; down 2 1);
-impl_tuple!(A 0, B 1, C 2, D 3; up (A B 1) (B C 2) (C D 3); last D; down 3 2 1);
-impl_tuple!(A 0, B 1, C 2, D 3, E 4; up (A B 1) (B C 2) (C D 3) (D E 4); last E; down 4 3 2 1);
-impl_tuple!(
-    A 0, B 1, C 2, D 3, E 4, F 5;
-    up (A B 1) (B C 2) (C D 3) (D E 4) (E F 5);
-    last F;
-    down 5 4 3 2 1
-);

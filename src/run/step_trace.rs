@@ -14,19 +14,18 @@ use bytemuck::Zeroable;
 /// use elman::{Adam, CrossEntropy, Generator, Parameters, RnnCell, StepTrace};
 /// let mut cell = RnnCell::<4, 4>::new(&mut Generator::seed(42));
 /// let mut adam = Adam::with_moments(0.1, [0.0; 40], [0.0; 40]);
-/// let mut trace = StepTrace::<RnnCell<4, 4>, 5>::new();
+/// let (mut trace, mut gradients) = (StepTrace::<RnnCell<4, 4>, 5>::new(), cell.zeros_like());
 /// let one_hot = |token: usize| core::array::from_fn(|i| if i == token { 1.0 } else { 0.0 });
 /// for epoch in 0..15 {
 ///     trace.reset();
 ///     let (mut loss, mut d_outputs) = (0.0, [[0.0; 4]; 5]);
 ///     for (step, (letter, target)) in [1, 0, 2, 2, 3].into_iter().zip([3, 1, 2, 3, 2]).enumerate() {
-///         let hidden = trace.step(&cell, &one_hot(letter))?;
+///         let hidden = trace.advance(&cell, &one_hot(letter))?;
 ///         let row = CrossEntropy::sum().row(&hidden, target)?;
 ///         loss += row.0;
 ///         d_outputs[step] = row.1;
 ///     }
-///     let mut gradients = cell.zeros_like();
-///     trace.backward(&cell, &d_outputs, &mut gradients)?;
+///     trace.backward_into(&cell, &d_outputs, &mut gradients)?;
 ///     adam.step(&mut cell, &gradients)?;
 /// }
 /// # Ok::<(), elman::Error>(())
@@ -44,17 +43,18 @@ pub struct StepTrace<M: StepBackward, const T: usize> {
 }
 
 impl<M: StepBackward, const T: usize> StepTrace<M, T> {
-    /// No steps, and a state of zero, at [`Level::detect`].
+    /// No steps, and a state of zero.
     #[must_use]
     pub fn new() -> Self {
-        Self::at(Level::detect())
+        let (record, state) = (M::Record::zeroed(), M::State::zeroed());
+        Self { records: [record; T], states: [state; T], initial: state, len: 0, level: Level::detect() }
     }
 
-    /// No steps, and a state of zero, at a given level.
+    /// The instruction set, instead of [`Level::detect`].
     #[must_use]
-    pub fn at(level: Level) -> Self {
-        let (record, state) = (M::Record::zeroed(), M::State::zeroed());
-        Self { records: [record; T], states: [state; T], initial: state, len: 0, level }
+    pub fn at(mut self, level: Level) -> Self {
+        self.level = level;
+        self
     }
 
     /// [`StepTrace::new`], made on the heap and never on the stack, which a thousand steps of a large model do not fit.
@@ -63,30 +63,28 @@ impl<M: StepBackward, const T: usize> StepTrace<M, T> {
     /// use elman::{Generator, RnnCell, StepTrace};
     /// let cell = RnnCell::<4, 64>::new(&mut Generator::seed(0));
     /// let mut trace = StepTrace::<RnnCell<4, 64>, 10_000>::boxed();
-    /// assert!(trace.step(&cell, &[0.0; 4]).is_ok());
+    /// assert!(trace.advance(&cell, &[0.0; 4]).is_ok());
     /// ```
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn boxed() -> alloc::boxed::Box<Self> {
-        Self::boxed_at(Level::detect())
-    }
-
-    /// [`StepTrace::boxed`] at a given level.
-    #[cfg(feature = "alloc")]
-    #[must_use]
-    pub fn boxed_at(level: Level) -> alloc::boxed::Box<Self> {
         let mut trace: alloc::boxed::Box<Self> = bytemuck::zeroed_box();
-        trace.level = level;
+        trace.level = Level::detect();
         trace
     }
 
-    /// One step.
+    /// Sets the instruction set of a trace that is there, as one on the heap.
+    pub fn set_level(&mut self, level: Level) {
+        self.level = level;
+    }
+
+    /// Goes one step on and gives its output.
     ///
     /// # Errors
     ///
     /// [`Error::Length`] if there are `T` steps already, [`Error::TokenOutOfRange`]; nothing has changed then.
     #[inline]
-    pub fn step(&mut self, model: &M, input: &M::Input) -> Result<M::Output, Error> {
+    pub fn advance(&mut self, model: &M, input: &M::Input) -> Result<M::Output, Error> {
         let len = self.len;
         let before = *self.state();
         let (Some(record), Some(state)) = (self.records.get_mut(len), self.states.get_mut(len)) else {
@@ -137,22 +135,33 @@ impl<M: StepBackward, const T: usize> StepTrace<M, T> {
         self.initial = state;
     }
 
-    /// Backpropagation through the steps, given the gradient of the output of each: adds the gradients of the parameters
-    /// to `gradients` and gives that of the state before the first step.
+    /// Backpropagation through the steps, given the gradient of the output of each: overwrites `gradients` with those of the
+    /// parameters and gives that of the state before the first step. The model must be the one of the steps.
     ///
     /// # Errors
     ///
     /// [`Error::Length`] if there are not as many gradients as steps; nothing has changed then.
-    pub fn backward(&self, model: &M, d_outputs: &[M::Output], gradients: &mut M) -> Result<M::State, Error> {
-        self.backward_from(model, d_outputs, M::State::zeroed(), gradients)
+    pub fn backward_into(&self, model: &M, d_outputs: &[M::Output], gradients: &mut M) -> Result<M::State, Error> {
+        Error::check_length("gradients of the outputs", self.len, d_outputs.len())?;
+        gradients.fill_zero();
+        self.backward_add(model, d_outputs, gradients)
     }
 
-    /// [`StepTrace::backward`], given also the gradient of the state after the last step.
+    /// [`StepTrace::backward_into`], but the gradients are added to those that are there.
     ///
     /// # Errors
     ///
-    /// Like [`StepTrace::backward`].
-    pub fn backward_from(
+    /// Like [`StepTrace::backward_into`].
+    pub fn backward_add(&self, model: &M, d_outputs: &[M::Output], gradients: &mut M) -> Result<M::State, Error> {
+        self.backward_add_from(model, d_outputs, M::State::zeroed(), gradients)
+    }
+
+    /// [`StepTrace::backward_add`], given also the gradient of the state after the last step.
+    ///
+    /// # Errors
+    ///
+    /// Like [`StepTrace::backward_into`].
+    pub fn backward_add_from(
         &self,
         model: &M,
         d_outputs: &[M::Output],

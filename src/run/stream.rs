@@ -18,7 +18,7 @@ use core::fmt;
 /// let model = (RnnCell::<2, 8>::new(&mut generator), Linear::<8, 1>::new(&mut generator));
 /// let mut stream = Stream::new(model);
 /// for x in [[0.0, 1.0], [1.0, 0.0]] {
-///     let [y] = stream.step(&x);
+///     let [y] = stream.advance(&x);
 ///     assert!(y.is_finite());
 /// }
 /// stream.reset();
@@ -32,16 +32,17 @@ pub struct Stream<M: Step> {
 }
 
 impl<M: Step> Stream<M> {
-    /// A stream whose state is zero, at [`Level::detect`].
+    /// A stream whose state is zero.
     #[must_use]
     pub fn new(model: M) -> Self {
-        Self::at(Level::detect(), model)
+        Self { model, state: M::State::zeroed(), level: Level::detect() }
     }
 
-    /// A stream whose state is zero, at a given level.
+    /// The instruction set, instead of [`Level::detect`].
     #[must_use]
-    pub fn at(level: Level, model: M) -> Self {
-        Self { model, state: M::State::zeroed(), level }
+    pub fn at(mut self, level: Level) -> Self {
+        self.level = level;
+        self
     }
 
     /// Sets the state to zero: a new sequence begins.
@@ -82,21 +83,46 @@ impl<M: Step> Stream<M> {
 }
 
 impl<const IN: usize, M: Step<Input = [f32; IN]>> Stream<M> {
-    /// One step.
+    /// Goes one step on and gives its output.
     #[inline]
-    pub fn step(&mut self, x: &[f32; IN]) -> M::Output {
+    pub fn advance(&mut self, x: &[f32; IN]) -> M::Output {
         self.model.forward_step(self.level, x, &mut self.state)
+    }
+
+    /// Goes on by a block of steps, as an audio callback gets them: `outputs[t]` is what step `t` gives.
+    ///
+    /// ```
+    /// use elman::{Generator, Linear, RnnCell, Stream};
+    /// let mut generator = Generator::seed(0);
+    /// let model = (RnnCell::<1, 8>::new(&mut generator), Linear::<8, 1>::new(&mut generator));
+    /// let mut stream = Stream::new(&model);
+    /// let mut block = [[0.0]; 4];
+    /// stream.process(&[[0.1], [0.2], [0.3], [0.4]], &mut block)?;
+    /// # let mut alone = Stream::new(&model);
+    /// # assert_eq!(block, [0.1, 0.2, 0.3, 0.4].map(|x| alone.advance(&[x])));
+    /// # Ok::<(), elman::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if there are not as many outputs as inputs; the state is then as it was.
+    pub fn process(&mut self, inputs: &[[f32; IN]], outputs: &mut [M::Output]) -> Result<(), Error> {
+        Error::check_length("outputs of the block", inputs.len(), outputs.len())?;
+        for (x, output) in inputs.iter().zip(outputs) {
+            *output = self.advance(x);
+        }
+        Ok(())
     }
 }
 
 impl<M: Step<Input = usize>> Stream<M> {
-    /// One step of a model that takes tokens.
+    /// Goes one step on, with a model that takes tokens.
     ///
     /// # Errors
     ///
     /// [`Error::TokenOutOfRange`]; the state is then as it was.
     #[inline]
-    pub fn step_token(&mut self, token: usize) -> Result<M::Output, Error> {
+    pub fn advance_token(&mut self, token: usize) -> Result<M::Output, Error> {
         self.model.check_input(&token)?;
         Ok(self.model.forward_step(self.level, &token, &mut self.state))
     }
@@ -115,7 +141,7 @@ impl<M: Step<State: fmt::Debug>> fmt::Debug for Stream<M> {
 /// ```
 /// use elman::{Generator, RnnCell, Streams};
 /// let mut voices = Streams::<_, 3>::new(RnnCell::<1, 4>::new(&mut Generator::seed(0)));
-/// let hidden = voices.step(&[[0.0], [0.5], [1.0]]);
+/// let hidden = voices.advance(&[[0.0], [0.5], [1.0]]);
 /// assert_ne!(hidden[0], hidden[1]);
 /// voices.reset(1); // the second voice begins anew, the others go on
 /// assert_eq!(voices.states()[1], [0.0; 4]);
@@ -128,16 +154,17 @@ pub struct Streams<M: Step, const B: usize> {
 }
 
 impl<M: Step, const B: usize> Streams<M, B> {
-    /// Streams whose states are zero, at [`Level::detect`].
+    /// Streams whose states are zero.
     #[must_use]
     pub fn new(model: M) -> Self {
-        Self::at(Level::detect(), model)
+        Self { model, states: [M::State::zeroed(); B], level: Level::detect() }
     }
 
-    /// Streams whose states are zero, at a given level.
+    /// The instruction set, instead of [`Level::detect`].
     #[must_use]
-    pub fn at(level: Level, model: M) -> Self {
-        Self { model, states: [M::State::zeroed(); B], level }
+    pub fn at(mut self, level: Level) -> Self {
+        self.level = level;
+        self
     }
 
     /// Sets the state of one stream to zero.
@@ -179,27 +206,27 @@ impl<M: Step, const B: usize> Streams<M, B> {
     }
 
     #[inline]
-    fn step_all(&mut self, inputs: &[M::Input; B]) -> [M::Output; B] {
+    fn advance_all(&mut self, inputs: &[M::Input; B]) -> [M::Output; B] {
         self.model.forward_steps(self.level, inputs, &mut self.states)
     }
 }
 
 impl<const IN: usize, M: Step<Input = [f32; IN]>, const B: usize> Streams<M, B> {
-    /// One step of every stream; row `n` of the inputs drives stream `n`.
+    /// Every stream goes one step on; row `n` of the inputs drives stream `n`.
     #[inline]
-    pub fn step(&mut self, inputs: &[[f32; IN]; B]) -> [M::Output; B] {
-        self.step_all(inputs)
+    pub fn advance(&mut self, inputs: &[[f32; IN]; B]) -> [M::Output; B] {
+        self.advance_all(inputs)
     }
 }
 
 impl<M: Step<Input = usize>, const B: usize> Streams<M, B> {
-    /// One step of every stream of a model that takes tokens.
+    /// Every stream goes one step on, with a model that takes tokens.
     ///
     /// # Errors
     ///
     /// [`Error::TokenOutOfRange`] naming the stream as the sample; all states are then as they were.
     #[inline]
-    pub fn step_tokens(&mut self, tokens: &[usize; B]) -> Result<[M::Output; B], Error> {
+    pub fn advance_tokens(&mut self, tokens: &[usize; B]) -> Result<[M::Output; B], Error> {
         for (index, token) in tokens.iter().enumerate() {
             self.model.check_input(token).map_err(|error| match error {
                 Error::TokenOutOfRange { token, vocabulary, step, .. } => {
@@ -208,7 +235,7 @@ impl<M: Step<Input = usize>, const B: usize> Streams<M, B> {
                 other => other,
             })?;
         }
-        Ok(self.step_all(tokens))
+        Ok(self.advance_all(tokens))
     }
 }
 

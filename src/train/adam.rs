@@ -86,7 +86,7 @@ impl<M: Moments> Adam<M> {
 
     /// The instruction set, instead of [`Level::detect`].
     #[must_use]
-    pub fn with_level(mut self, level: Level) -> Self {
+    pub fn at(mut self, level: Level) -> Self {
         self.level = level;
         self
     }

@@ -43,13 +43,16 @@ pub enum Reduction {
 pub struct CrossEntropy {
     reduction: Reduction,
     level: Level,
+    /// Whether large work is shared among threads.
+    #[cfg_attr(not(feature = "alloc"), allow(dead_code, reason = "a row is no large work"))]
+    threads: bool,
 }
 
 impl CrossEntropy {
     /// The loss with a given reduction.
     #[must_use]
     pub fn new(reduction: Reduction) -> Self {
-        Self { reduction, level: Level::detect() }
+        Self { reduction, level: Level::detect(), threads: true }
     }
 
     /// The mean over all rows.
@@ -72,8 +75,15 @@ impl CrossEntropy {
 
     /// The instruction set, instead of [`Level::detect`].
     #[must_use]
-    pub fn with_level(mut self, level: Level) -> Self {
+    pub fn at(mut self, level: Level) -> Self {
         self.level = level;
+        self
+    }
+
+    /// Keeps all work on the calling thread, whatever its size, as `Workspace::on_this_thread` does. The bits are the same.
+    #[must_use]
+    pub fn on_this_thread(mut self) -> Self {
+        self.threads = false;
         self
     }
 
@@ -145,7 +155,7 @@ impl CrossEntropy {
         let scale = self.scale(rows)?;
         d_logits.reshape(logits.shape());
         // An exponential takes about as long as twenty multiplications.
-        let on_threads = threads::threads(threads::operations(&[20, rows, C])) > 1;
+        let on_threads = threads::threads(self.threads, threads::operations(&[20, rows, C])) > 1;
         let d_logits = d_logits.rows_mut().as_flattened_mut();
         let sum = sum_of_losses(self.level, on_threads, logits, targets, scale as f32, d_logits);
         Ok((sum * scale) as f32)
