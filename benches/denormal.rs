@@ -6,10 +6,10 @@
 
 mod common;
 
-use common::{rows, shortest_in_turns};
+use common::{rows, seconds, shortest_in_turns, shortest_parts_in_turns};
 use elman::{
-    Adam, Chunked, CrossEntropy, Generator, Layer, Level, Linear, Parameters, RnnCell, Sequences, SequencesBuf,
-    StepTrace, Trace,
+    Adam, Batch, Chunked, CrossEntropy, Generator, Level, Linear, Parameters, RnnCell, Sequences, SequencesBuf,
+    StepTrace, Steps, Workspace,
 };
 use std::time::Duration;
 
@@ -24,32 +24,34 @@ fn report(level: Level, what: &str, times: &[f64]) {
 fn dying_gradients(level: Level, cell: &RnnCell<8, 64>, steps: usize, what: &str) {
     let mut generator = Generator::seed(2);
     let x = rows::<8>(&mut generator, steps * BATCH);
-    let input = Sequences::batch_first(&x, steps, BATCH).unwrap();
+    let input = Sequences::batch_first(&x, Batch(BATCH), Steps(steps)).unwrap();
     let all = vec![[0.1; 64]; steps * BATCH];
     let mut last = vec![[0.0; 64]; steps * BATCH];
     last.iter_mut().skip(steps - 1).step_by(steps).for_each(|row| *row = [0.1; 64]);
-    let mut trace = Trace::at(level).with_d_input();
-    let mut d_cell = RnnCell::zeros();
-    cell.forward_into(input, &mut trace).unwrap();
-    let mut traces = [trace, Trace::at(level).with_d_input()];
-    cell.forward_into(input, &mut traces[1]).unwrap();
-    let mut others = RnnCell::zeros();
-    let [of_last, of_all] = &mut traces;
-    let d = |rows| Sequences::batch_first(rows, steps, BATCH).unwrap();
-    let times = shortest_in_turns(
+    let [mut of_last, mut of_all] = [(); 2].map(|()| Workspace::new().at(level).with_d_input());
+    let [mut d_cell, mut others] = [RnnCell::zeros(); 2];
+    let d = |rows| Sequences::batch_first(rows, Batch(BATCH), Steps(steps)).unwrap();
+    let times = shortest_parts_in_turns(
         TIME,
-        &mut [&mut || cell.backward_into(input, of_last, d(&last), &mut d_cell).unwrap(), &mut || {
-            cell.backward_into(input, of_all, d(&all), &mut others).unwrap()
-        }],
+        &mut [
+            &mut || {
+                let pass = of_last.forward(cell, input).unwrap();
+                seconds(|| _ = pass.backward_into(d(&last), &mut d_cell).unwrap())
+            },
+            &mut || {
+                let pass = of_all.forward(cell, input).unwrap();
+                seconds(|| _ = pass.backward_into(d(&all), &mut others).unwrap())
+            },
+        ],
     );
     report(level, &format!("backward, {what}, T = {steps}, last step only"), &times);
 
     let chunked = |d: &[[f32; 64]]| {
-        let mut chunked = Chunked::at(level, 64).unwrap();
+        let mut chunked = Chunked::new(64).unwrap().at(level);
         let mut gradients = RnnCell::zeros();
         let d = d.to_vec();
         move || {
-            let d = Sequences::batch_first(&d, steps, BATCH).unwrap();
+            let d = Sequences::batch_first(&d, Batch(BATCH), Steps(steps)).unwrap();
             let loss =
                 |range: std::ops::Range<usize>, _: Sequences<'_, [f32; 64]>, to: &mut SequencesBuf<[f32; 64]>| {
                     to.reshape((range.len(), BATCH));
@@ -58,7 +60,7 @@ fn dying_gradients(level: Level, cell: &RnnCell<8, 64>, steps: usize, what: &str
                     }
                     Ok(0.0)
                 };
-            chunked.train(cell, input, &Vec::new(), &mut gradients, loss).unwrap();
+            chunked.train_into(cell, input, &Vec::new(), &mut gradients, loss).unwrap();
         }
     };
     let times = shortest_in_turns(TIME, &mut [&mut chunked(&last), &mut chunked(&all)]);
@@ -69,9 +71,9 @@ fn dying_gradients(level: Level, cell: &RnnCell<8, 64>, steps: usize, what: &str
 fn dying_steps(level: Level, cell: &RnnCell<8, 64>, what: &str) {
     const STEPS: usize = 200;
     let x = rows::<8>(&mut Generator::seed(2), STEPS);
-    let mut trace = Box::new(StepTrace::<RnnCell<8, 64>, STEPS>::at(level));
+    let mut trace = Box::new(StepTrace::<RnnCell<8, 64>, STEPS>::new().at(level));
     for x in &x {
-        trace.step(cell, x).unwrap();
+        trace.advance(cell, x).unwrap();
     }
     let (mut last, all) = (vec![[0.0; 64]; STEPS], vec![[0.1; 64]; STEPS]);
     last[STEPS - 1] = [0.1; 64];
@@ -79,8 +81,8 @@ fn dying_steps(level: Level, cell: &RnnCell<8, 64>, what: &str) {
     let [of_last, of_all] = &mut gradients;
     let times = shortest_in_turns(
         TIME,
-        &mut [&mut || _ = trace.backward(cell, &last, of_last).unwrap(), &mut || {
-            _ = trace.backward(cell, &all, of_all).unwrap()
+        &mut [&mut || _ = trace.backward_add(cell, &last, of_last).unwrap(), &mut || {
+            _ = trace.backward_add(cell, &all, of_all).unwrap()
         }],
     );
     report(level, &format!("StepTrace, {what}, T = {STEPS}, last step only"), &times);
@@ -94,7 +96,7 @@ fn saturated_logits(level: Level, apart: f32) {
     };
     let targets: Vec<usize> = (0..ROWS).map(|row| row % 65).collect();
     let (saturated, ordinary) = (logits(apart), logits(1.0));
-    let loss = CrossEntropy::mean().with_level(level);
+    let loss = CrossEntropy::mean().at(level);
     let (mut d_saturated, mut d_ordinary) = (SequencesBuf::default(), SequencesBuf::default());
     let times = shortest_in_turns(
         TIME,
@@ -107,16 +109,21 @@ fn saturated_logits(level: Level, apart: f32) {
     let mut generator = Generator::seed(3);
     let linear = Linear::<32, 65>::new(&mut generator);
     let x = rows::<32>(&mut generator, ROWS);
-    let [mut of_saturated, mut of_ordinary] = [(); 2].map(|()| Trace::at(level).with_d_input());
-    linear.forward_into(&x, &mut of_saturated).unwrap();
-    linear.forward_into(&x, &mut of_ordinary).unwrap();
+    let [mut of_saturated, mut of_ordinary] = [(); 2].map(|()| Workspace::new().at(level).with_d_input());
     let mut gradients = [Linear::zeros(); 2];
     let [g_saturated, g_ordinary] = &mut gradients;
-    let times = shortest_in_turns(
+    let times = shortest_parts_in_turns(
         TIME,
-        &mut [&mut || linear.backward_into(&x, &mut of_saturated, &d_saturated, g_saturated).unwrap(), &mut || {
-            linear.backward_into(&x, &mut of_ordinary, &d_ordinary, g_ordinary).unwrap()
-        }],
+        &mut [
+            &mut || {
+                let pass = of_saturated.forward(&linear, &x).unwrap();
+                seconds(|| _ = pass.backward_into(&d_saturated, g_saturated).unwrap())
+            },
+            &mut || {
+                let pass = of_ordinary.forward(&linear, &x).unwrap();
+                seconds(|| _ = pass.backward_into(&d_ordinary, g_ordinary).unwrap())
+            },
+        ],
     );
     report(level, &format!("Linear's backward, logits {apart} apart"), &times);
 }
@@ -131,7 +138,7 @@ fn small_gradients(level: Level, size: f32) {
     let (small, ordinary) = (of_size(size), of_size(1e-3));
     let mut models = [of_size(0.5), of_size(0.5)];
     let [of_small, of_ordinary] = &mut models;
-    let mut adams = [(); 2].map(|()| Adam::new(1e-3).with_level(level));
+    let mut adams = [(); 2].map(|()| Adam::new(1e-3).at(level));
     let [adam_small, adam_ordinary] = &mut adams;
     let times = shortest_in_turns(
         TIME,

@@ -8,7 +8,8 @@ use common::naive::{self, Naive, flattened};
 use common::rows;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use elman::{
-    Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, Sequences, Trace,
+    Adam, Batch, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, Sequences, Steps,
+    Workspace,
 };
 use elman_reference as reference;
 use std::hint::black_box;
@@ -22,7 +23,7 @@ fn step<const H: usize>(c: &mut Criterion) {
     group.throughput(Throughput::Elements((4 * H * H) as u64));
     for level in Level::available() {
         let mut h = [0.0; H];
-        group.bench_function(level.name(), |b| b.iter(|| cell.step_at(level, black_box(&x), &mut h)));
+        group.bench_function(level.name(), |b| b.iter(|| cell.at(level).step_in_place(black_box(&x), &mut h)));
     }
     let naive = naive::cell(&cell);
     let x = x.map(f64::from);
@@ -42,7 +43,7 @@ fn step_backward<const H: usize>(c: &mut Criterion) {
     group.throughput(Throughput::Elements((8 * H * H) as u64));
     for level in Level::available() {
         group.bench_function(level.name(), |b| {
-            b.iter(|| cell.step_backward_at(level, black_box(&x), &h, &next, &d, &mut gradients));
+            b.iter(|| cell.at(level).step_backward_add(black_box(&x), &h, &next, &d, &mut gradients));
         });
     }
     let (naive, mut gradients) = (naive::cell(&cell), reference::Cell::zeros(H, H));
@@ -89,7 +90,7 @@ fn matvec<const H: usize>(c: &mut Criterion) {
     let mut group = c.benchmark_group(format!("matvec/{H}"));
     group.throughput(Throughput::Elements((2 * H * H) as u64));
     for level in Level::available() {
-        group.bench_function(level.name(), |b| b.iter(|| linear.apply_at(level, black_box(&x))));
+        group.bench_function(level.name(), |b| b.iter(|| linear.at(level).apply(black_box(&x))));
     }
     let weight: Vec<f64> = linear.weight_torch().map(f64::from).collect();
     let (bias, x) = (linear.bias.map(f64::from), x.map(f64::from));
@@ -106,8 +107,8 @@ fn sequence<const H: usize>(c: &mut Criterion) {
     let mut group = c.benchmark_group(format!("sequence/{H}"));
     group.throughput(Throughput::Elements((STEPS * 4 * H * H) as u64));
     for level in Level::available() {
-        let mut trace = Trace::<Box<RnnCell<H, H>>>::at(level);
-        group.bench_function(level.name(), |b| b.iter(|| cell.forward_into(black_box(&x), &mut trace).unwrap()));
+        let mut workspace = Workspace::new().at(level);
+        group.bench_function(level.name(), |b| b.iter(|| _ = workspace.forward(&cell, black_box(&x)).unwrap()));
     }
     let naive = naive::cell(&cell);
     let x = flattened(&x);
@@ -123,7 +124,7 @@ fn batch<const H: usize>(c: &mut Criterion) {
     let mut generator = Generator::seed(1);
     let cell = RnnCell::<H, H>::boxed(&mut generator);
     let x = rows::<H>(&mut generator, STEPS * BATCH);
-    let input = Sequences::batch_first(&x, STEPS, BATCH).unwrap();
+    let input = Sequences::batch_first(&x, Batch(BATCH), Steps(STEPS)).unwrap();
     let operations = (2 * STEPS * BATCH * H * 2 * H) as u64;
     for training in [false, true] {
         let name = if training { "batch-training" } else { "batch-forward" };
@@ -131,16 +132,16 @@ fn batch<const H: usize>(c: &mut Criterion) {
         group.sample_size(10);
         group.throughput(Throughput::Elements(if training { 3 * operations } else { operations }));
         for level in Level::available() {
-            let mut trace = Trace::<Box<RnnCell<H, H>>>::at(level);
+            let mut workspace = Workspace::new().at(level);
             if training {
-                trace = trace.with_d_input();
+                workspace = workspace.with_d_input();
             }
             let mut gradients = cell.zeros_like();
             group.bench_function(BenchmarkId::from_parameter(level), |b| {
                 b.iter(|| {
-                    cell.forward_into(input, &mut trace).unwrap();
+                    let pass = workspace.forward(&cell, input).unwrap();
                     if training {
-                        cell.backward_into(input, &mut trace, input, &mut gradients).unwrap();
+                        pass.backward_into(input, &mut gradients).unwrap();
                     }
                 });
             });
@@ -175,13 +176,14 @@ fn training_step<M: Layer<Output = [f32; C]> + Clone, const C: usize>(
     group.sample_size(if targets.batch() > 1 { 10 } else { 100 });
     group.throughput(Throughput::Elements((targets.steps() * targets.batch()) as u64));
     for level in Level::available() {
-        let (mut model, mut adam, loss) = (model.clone(), adam.clone().with_level(level), loss.with_level(level));
-        let (mut trace, mut gradients, mut d_logits) = (Trace::at(level), model.zeros_like(), Default::default());
+        let (mut model, mut adam, loss) = (model.clone(), adam.clone().at(level), loss.at(level));
+        let (mut workspace, mut gradients) = (Workspace::new().at(level), model.zeros_like());
+        let mut d_logits = Default::default();
         group.bench_function(level.name(), |b| {
             b.iter(|| {
-                model.forward_into(input, &mut trace).unwrap();
-                loss.loss_into(trace.output(), targets, &mut d_logits).unwrap();
-                model.backward_into(input, &mut trace, &d_logits, &mut gradients).unwrap();
+                let pass = workspace.forward(&model, input).unwrap();
+                loss.loss_into(pass.output(), targets, &mut d_logits).unwrap();
+                pass.backward_into(&d_logits, &mut gradients).unwrap();
                 adam.step(&mut model, &gradients).unwrap();
             });
         });
@@ -227,7 +229,7 @@ fn character_model(c: &mut Criterion) {
     const STEPS: usize = 100;
     const BATCH: usize = 64;
     let letters: Vec<usize> = (0..STEPS * BATCH).map(|i| i * i % 65).collect();
-    let data = Sequences::batch_first(&letters, STEPS, BATCH).unwrap();
+    let data = Sequences::batch_first(&letters, Batch(BATCH), Steps(STEPS)).unwrap();
     let mut generator = Generator::seed(42);
     let model = (
         Embedding::<65, 32>::new(&mut generator),

@@ -8,7 +8,7 @@ mod common;
 
 use common::{LINK_COUNT, PEAK_OPERATIONS, multiply_add, multiply_add_chain, read, rows, shortest_in_turns};
 use elman::{
-    Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, StepTrace, Stream, Trace,
+    Adam, CrossEntropy, Embedding, Generator, Level, Linear, Parameters, Rnn, RnnCell, StepTrace, Stream, Workspace,
 };
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -60,15 +60,15 @@ fn steps<const H: usize>(level: Level, bounds: Bounds) {
     let cell = RnnCell::<H, H>::boxed(&mut generator);
     let x = rows::<H>(&mut generator, 1)[0];
     let mut h = [0.0; H];
-    let step = shortest(1000, || (0..1000).for_each(|_| cell.step_at(level, black_box(&x), &mut h)));
+    let step = shortest(1000, || (0..1000).for_each(|_| cell.at(level).step_in_place(black_box(&x), &mut h)));
     let input = rows::<H>(&mut generator, 10_000);
-    let mut trace = Trace::<Box<RnnCell<H, H>>>::at(level);
-    let sequence = shortest(10_000, || cell.forward_into(black_box(&input), &mut trace).unwrap());
+    let mut workspace = Workspace::new().at(level);
+    let sequence = shortest(10_000, || _ = workspace.forward(&cell, black_box(&input)).unwrap());
     // Hardly any input: the recurrence alone.
     let narrow = RnnCell::<1, H>::boxed(&mut generator);
     let input = rows::<1>(&mut generator, 10_000);
-    let mut trace = Trace::<Box<RnnCell<1, H>>>::at(level);
-    let recurrence = shortest(10_000, || narrow.forward_into(black_box(&input), &mut trace).unwrap());
+    let mut workspace = Workspace::new().at(level);
+    let recurrence = shortest(10_000, || _ = workspace.forward(&narrow, black_box(&input)).unwrap());
     let weights = reading(cell.weight_ih.as_flattened()) + reading(cell.weight_hh.as_flattened());
     let multiply_adds = bounds.operation * (4 * H * H) as f64;
     let chain = bounds.link * links(H) as f64 + bounds.tanh;
@@ -98,7 +98,7 @@ fn distribution<const H: usize>() {
     };
     let clock = measure(&mut || ());
     let step = measure(&mut || {
-        black_box(stream.step(black_box(&x)));
+        black_box(stream.advance(black_box(&x)));
     });
     println!("{H:>5} {:>8} {:>8} {:>10} {:>14} {:>8} {:>10}", step.0, step.1, step.2, clock.0, clock.1, clock.2);
 }
@@ -113,12 +113,12 @@ fn tiny_numbers() {
     println!("\nA step with ordinary states, and with those that 1,000,000 steps without input have left; ns:");
     for level in Level::available() {
         let mut decayed = [0.5; H];
-        (0..1_000_000).for_each(|_| cell.step_at(level, &[0.0; H], &mut decayed));
+        (0..1_000_000).for_each(|_| cell.at(level).step_in_place(&[0.0; H], &mut decayed));
         // Each step starts from the same state: what is measured does not decay away.
         let steps = |from: [f32; H]| {
             (0..1000).for_each(|_| {
                 let mut state = black_box(from);
-                cell.step_at(level, black_box(&[0.0; H]), &mut state);
+                cell.at(level).step_in_place(black_box(&[0.0; H]), &mut state);
                 black_box(state);
             });
         };
@@ -163,25 +163,24 @@ fn tutorial() {
             trace.reset();
             let mut d_outputs = [[0.0; 4]; 5];
             for (step, (letter, target)) in one_hot.iter().zip(OHLOL).enumerate() {
-                let logits = trace.step(&cell, letter).unwrap();
+                let logits = trace.advance(&cell, letter).unwrap();
                 d_outputs[step] = CrossEntropy::sum().row(&logits, target).unwrap().1;
             }
-            gradients.fill_zero();
-            trace.backward(&cell, &d_outputs, &mut gradients).unwrap();
+            trace.backward_into(&cell, &d_outputs, &mut gradients).unwrap();
             adam.step(&mut cell, &gradients).unwrap();
         }
         black_box(cell);
     });
-    let mut trace = Trace::default();
+    let mut workspace = Workspace::new();
     let mut gradients = cell.zeros_like();
     let mut d_logits = Default::default();
     let sequences = shortest(1, || {
         let mut cell = black_box(cell);
         let mut adam = Adam::with_moments(0.1, [0.0; 40], [0.0; 40]);
         for _ in 0..15 {
-            cell.forward_into(&one_hot, &mut trace).unwrap();
-            CrossEntropy::sum().loss_into(trace.output(), &OHLOL, &mut d_logits).unwrap();
-            cell.backward_into(&one_hot, &mut trace, &d_logits, &mut gradients).unwrap();
+            let pass = workspace.forward(&cell, &one_hot).unwrap();
+            CrossEntropy::sum().loss_into(pass.output(), &OHLOL, &mut d_logits).unwrap();
+            pass.backward_into(&d_logits, &mut gradients).unwrap();
             adam.step(&mut cell, &gradients).unwrap();
         }
         black_box(cell);
@@ -196,16 +195,16 @@ fn tutorial() {
         Linear::<8, 4>::new(&mut generator),
     );
     let mut trained = model.clone();
-    let mut trace = Trace::default();
+    let mut workspace = Workspace::new();
     let mut gradients = model.zeros_like();
     let mut d_logits = Default::default();
     let sequences = shortest(1, || {
         trained.clone_from(&model);
         let mut adam = Adam::new(0.05);
         for _ in 0..15 {
-            trained.forward_into(&HELLO, &mut trace).unwrap();
-            CrossEntropy::mean().loss_into(trace.output(), &OHLOL, &mut d_logits).unwrap();
-            trained.backward_into(&HELLO, &mut trace, &d_logits, &mut gradients).unwrap();
+            let pass = workspace.forward(&trained, &HELLO).unwrap();
+            CrossEntropy::mean().loss_into(pass.output(), &OHLOL, &mut d_logits).unwrap();
+            pass.backward_into(&d_logits, &mut gradients).unwrap();
             adam.step(&mut trained, &gradients).unwrap();
         }
     });

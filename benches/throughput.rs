@@ -8,8 +8,8 @@ mod common;
 
 use common::{PEAK_OPERATIONS, multiply_add, rows, shortest_in_turns};
 use elman::{
-    Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, Sequences, SequencesBuf,
-    Trace,
+    Adam, Batch, CrossEntropy, Embedding, Generator, Level, Linear, Parameters, Rnn, RnnCell, Sequences, SequencesBuf,
+    Steps, Workspace,
 };
 use std::time::Duration;
 
@@ -22,18 +22,18 @@ fn measure<const IN: usize, const HID: usize>(level: Level, steps: usize, batch:
     let cell = RnnCell::<IN, HID>::boxed(&mut generator);
     let x = rows::<IN>(&mut generator, steps * batch);
     let d = rows::<HID>(&mut generator, steps * batch);
-    let input = Sequences::batch_first(&x, steps, batch).unwrap();
-    let d_output = Sequences::batch_first(&d, steps, batch).unwrap();
-    let mut forward = Trace::<Box<RnnCell<IN, HID>>>::at(level);
-    let mut trace = Trace::<Box<RnnCell<IN, HID>>>::at(level).with_d_input();
+    let input = Sequences::batch_first(&x, Batch(batch), Steps(steps)).unwrap();
+    let d_output = Sequences::batch_first(&d, Batch(batch), Steps(steps)).unwrap();
+    let mut of_forward = Workspace::new().at(level);
+    let mut of_training = Workspace::new().at(level).with_d_input();
     let mut gradients = cell.zeros_like();
     let times = shortest_in_turns(
         TIME,
         &mut [
-            &mut || cell.forward_into(input, &mut forward).unwrap(),
+            &mut || _ = of_forward.forward(&cell, input).unwrap(),
             &mut || {
-                cell.forward_into(input, &mut trace).unwrap();
-                cell.backward_into(input, &mut trace, d_output, &mut gradients).unwrap();
+                let pass = of_training.forward(&cell, input).unwrap();
+                pass.backward_into(d_output, &mut gradients).unwrap();
             },
             &mut multiply_add,
         ],
@@ -84,24 +84,25 @@ fn around<const H: usize>(level: Level) {
     let rnn = Rnn::<32, H, 1>::new(&mut generator);
     let mut model = (Embedding::<65, 32>::new(&mut generator), rnn.clone(), Linear::<H, 65>::new(&mut generator));
     let letters: Vec<usize> = (0..STEPS * BATCH).map(|i| i * i % 65).collect();
-    let letters = Sequences::batch_first(&letters, STEPS, BATCH).unwrap();
+    let letters = Sequences::batch_first(&letters, Batch(BATCH), Steps(STEPS)).unwrap();
     let (x, d) = (rows::<32>(&mut generator, STEPS * BATCH), rows::<H>(&mut generator, STEPS * BATCH));
-    let input = Sequences::batch_first(&x, STEPS, BATCH).unwrap();
-    let d_output = Sequences::batch_first(&d, STEPS, BATCH).unwrap();
-    let (mut trace, mut d_rnn) = (Trace::at(level).with_d_input(), rnn.zeros_like());
-    let (mut whole, mut gradients, mut d_logits) = (Trace::at(level), model.zeros_like(), SequencesBuf::default());
-    let (mut adam, loss) = (Adam::new(1e-3).with_level(level), CrossEntropy::mean().with_level(level));
+    let input = Sequences::batch_first(&x, Batch(BATCH), Steps(STEPS)).unwrap();
+    let d_output = Sequences::batch_first(&d, Batch(BATCH), Steps(STEPS)).unwrap();
+    let (mut of_rnn, mut d_rnn) = (Workspace::new().at(level).with_d_input(), rnn.zeros_like());
+    let (mut of_whole, mut gradients) = (Workspace::new().at(level), model.zeros_like());
+    let mut d_logits = SequencesBuf::default();
+    let (mut adam, loss) = (Adam::new(1e-3).at(level), CrossEntropy::mean().at(level));
     let times = shortest_in_turns(
         TIME,
         &mut [
             &mut || {
-                rnn.forward_into(input, &mut trace).unwrap();
-                rnn.backward_into(input, &mut trace, d_output, &mut d_rnn).unwrap();
+                let pass = of_rnn.forward(&rnn, input).unwrap();
+                pass.backward_into(d_output, &mut d_rnn).unwrap();
             },
             &mut || {
-                model.forward_into(letters, &mut whole).unwrap();
-                loss.loss_into(whole.output(), letters, &mut d_logits).unwrap();
-                model.backward_into(letters, &mut whole, &d_logits, &mut gradients).unwrap();
+                let pass = of_whole.forward(&model, letters).unwrap();
+                loss.loss_into(pass.output(), letters, &mut d_logits).unwrap();
+                pass.backward_into(&d_logits, &mut gradients).unwrap();
                 adam.step(&mut model, &gradients).unwrap();
             },
         ],

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Options, TARGET, say, spell};
-use elman::{Adam, CrossEntropy, Error, Generator, Layer, Rnn};
+use elman::{Adam, CrossEntropy, Error, Generator, Model, Rnn};
 
 fn main() -> Result<(), Error> {
     let Options { seed, epochs, word } = Options::from_args("heloo");
@@ -12,11 +12,11 @@ fn main() -> Result<(), Error> {
     let mut rnn = Rnn::<4, 4, 1>::new(&mut Generator::seed(seed));
     let mut adam = Adam::new(0.1);
     for epoch in 1..=epochs {
-        let mut trace = rnn.forward(&inputs)?;
-        let (loss, d_output) = CrossEntropy::mean().loss(trace.output(), &TARGET)?;
-        let gradients = rnn.backward(&inputs, &mut trace, &d_output)?;
+        let pass = rnn.forward(&inputs)?;
+        let (loss, d_output) = CrossEntropy::mean().loss(pass.output(), &TARGET)?;
+        say!("Predicted:  {}, Epoch [{epoch}/{epochs}] loss = {loss:.3}", spell(pass.output()));
+        let gradients = pass.backward(&d_output)?;
         adam.step(&mut rnn, &gradients)?;
-        say!("Predicted:  {}, Epoch [{epoch}/{epochs}] loss = {loss:.3}", spell(trace.output()));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Options, TARGET, say, spell};
-use elman::{Adam, CrossEntropy, Error, Generator, Layer, RnnCell};
+use elman::{Adam, CrossEntropy, Error, Generator, Model, RnnCell};
 
 fn main() -> Result<(), Error> {
     let Options { seed, epochs, word } = Options::from_args("heloo");
@@ -12,11 +12,11 @@ fn main() -> Result<(), Error> {
     let mut cell = RnnCell::<4, 4>::new(&mut Generator::seed(seed));
     let mut adam = Adam::new(0.1);
     for epoch in 1..=epochs {
-        let mut trace = cell.forward(&inputs)?;
-        let (loss, d_output) = CrossEntropy::sum().loss(trace.output(), &TARGET)?;
-        let gradients = cell.backward(&inputs, &mut trace, &d_output)?;
+        let pass = cell.forward(&inputs)?;
+        let (loss, d_output) = CrossEntropy::sum().loss(pass.output(), &TARGET)?;
+        say!("Predicted string: {}, Epoch [{epoch}/{epochs}] loss={loss:.4}", spell(pass.output()));
+        let gradients = pass.backward(&d_output)?;
         adam.step(&mut cell, &gradients)?;
-        say!("Predicted string: {}, Epoch [{epoch}/{epochs}] loss={loss:.4}", spell(trace.output()));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::say;
-use elman::{Error, Generator, Layer, Rnn, Sequences};
+use elman::{Batch, Error, Generator, Model, Rnn, Sequences, Steps};
 
 fn main() -> Result<(), Error> {
     common::no_options();
@@ -12,8 +12,8 @@ fn main() -> Result<(), Error> {
     let mut inputs = [[0.0; 4]; 3]; // steps * batch rows of inputs
     generator.fill_normal_rows(&mut inputs);
 
-    let trace = rnn.forward(Sequences::time_major(&inputs, 3, 1)?)?;
-    let (output, hidden) = (trace.output(), trace.final_state());
+    let pass = rnn.forward(Sequences::time_major(&inputs, Steps(3), Batch(1))?)?;
+    let (output, hidden) = (pass.output(), pass.final_state());
     say!("Output size: [{}, {}, {}]", output.steps(), output.batch(), output.row(0, 0).len());
     for step in 0..output.steps() {
         say!("Output of step {step}: {:.4?}", output.row(0, step));

@@ -14,7 +14,7 @@ fn main() -> Result<(), Error> {
 
     let mut hidden = [[0.0; 2]; 1]; // (batch, hidden)
     for (step, input) in inputs.iter().enumerate() {
-        cell.step_batch(input, &mut hidden)?;
+        cell.step_batch_in_place(input, &mut hidden)?;
         say!("==================== {step} ====================");
         say!("Input size:  [{}, {}]", input.len(), input[0].len());
         say!("Hidden size: [{}, {}]", hidden.len(), hidden[0].len());

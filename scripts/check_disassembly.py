@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Looks into a release build: are the kernels what they should be, after inlining?
 
-Inside a trampoline (`#[target_feature]`, src/simd/avx2.rs and avx512.rs) every lane operation has to be inlined. One
+Inside a trampoline (`#[target_feature]`, src/simd/x86) every lane operation has to be inlined. One
 `#[inline(always)]` lost on the way, and the intrinsics behind it become function calls: correct, and many times slower.
 No test of results can see that. This script builds a small program that uses every kernel, disassembles it, and fails
 unless
@@ -32,12 +32,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = "x86_64-unknown-linux-gnu"
 
 # Kernels that must be found, at each level that has trampolines.
-KERNELS = ["recurrence::OneSample", "recurrence::Backward", "rnn_cell::Step<", "tile::Tile<",
-           "weight_gradient::block::Tile<", "weight_gradient::block::PackedTile<"]
+KERNELS = ["cell::OneSample<", "BackwardOf<elman::cells::tanh::Tanh", "rnn_cell::Step<", "MultiplyTile<", "NeuronTile<",
+           "::OuterTile<", "PackedOuterTile<"]
 # Functions that carry target features: `run` for whole kernels, `call` for those that kernels call.
 TRAMPOLINE = re.compile(r"::(?:run|call)::trampoline::<")
-CALLED = re.compile(r"<elman::simd::\w+::\w+ as elman::simd::Simd>::call::trampoline::<elman::kernels::")
-LEVELS = {"avx512::Avx512": "zmm", "avx2::Avx2": "ymm"}
+CALLED = re.compile(r"<elman::simd::(?:\w+::)+\w+ as elman::simd::Simd>::call::trampoline::<elman::kernels::")
+LEVELS = {"x86::avx512::Avx512": "zmm", "x86::avx2::Avx2": "ymm"}
 
 MANIFEST = f"""
 [package]
@@ -50,7 +50,7 @@ elman = {{ path = "{ROOT}" }}
 """
 
 PROGRAM = """
-use elman::{Adam, CrossEntropy, Embedding, Generator, Layer, Linear, Rnn, RnnCell, Sequences};
+use elman::{Adam, Batch, CrossEntropy, Embedding, Generator, Linear, Model, Relu, Rnn, RnnCell, Sequences, Steps};
 use std::hint::black_box;
 
 /// What an audio callback or a control loop would do.
@@ -63,28 +63,28 @@ mod real_time {
 
     #[inline(never)]
     pub fn step(stream: &mut Stream<Model>, x: &[f32; 16]) -> [f32; 2] {
-        stream.step(x)
+        stream.advance(x)
     }
     #[inline(never)]
     pub fn step_of_several_layers(stream: &mut Stream<Deep>, x: &[f32; 2]) -> [f32; 1] {
-        stream.step(x)
+        stream.advance(x)
     }
     #[inline(never)]
     pub fn token(stream: &mut Stream<Tokens>, token: usize) -> Result<[f32; 5], Error> {
-        stream.step_token(token)
+        stream.advance_token(token)
     }
     #[inline(never)]
     pub fn voices(voices: &mut Streams<Learner, 7>, x: &[[f32; 2]; 7]) -> [[f32; 1]; 7] {
-        voices.step(x)
+        voices.advance(x)
     }
     #[inline(never)]
     pub fn tokens(streams: &mut Streams<(Embedding<5, 2>, RnnCell<2, 8>), 7>, tokens: &[usize; 7]) -> Result<[[f32; 8]; 7], Error> {
-        streams.step_tokens(tokens)
+        streams.advance_tokens(tokens)
     }
     #[inline(never)]
     pub fn learn(trace: &mut StepTrace<Learner, 9>, model: &Learner, x: &[f32; 2], d: &[[f32; 1]; 9], gradients: &mut Learner) -> Result<(), Error> {
-        trace.step(model, x)?;
-        trace.backward(model, d.get(..trace.len()).unwrap_or_default(), gradients)?;
+        trace.advance(model, x)?;
+        trace.backward_into(model, d.get(..trace.len()).unwrap_or_default(), gradients)?;
         trace.clear();
         Ok(())
     }
@@ -94,10 +94,10 @@ fn main() -> Result<(), elman::Error> {
     let mut generator = Generator::seed(black_box(0));
 
     let cell = RnnCell::<16, 64>::new(&mut generator);
-    let mut gradients = RnnCell::zeros();
+    let mut gradients = RnnCell::<16, 64>::zeros();
     let (x, h) = (black_box([0.5; 16]), black_box([0.0; 64]));
     let next = cell.step(&x, &h);
-    black_box(cell.step_backward(&x, &h, &next, &next, &mut gradients));
+    black_box(cell.step_backward_add(&x, &h, &next, &next, &mut gradients));
     black_box(Linear::<64, 32>::new(&mut generator).apply(&next));
 
     let model = (RnnCell::new(&mut generator), RnnCell::new(&mut generator), Linear::new(&mut generator));
@@ -122,12 +122,15 @@ fn main() -> Result<(), elman::Error> {
         Linear::<64, 32>::new(&mut generator),
     );
     let tokens = black_box([1; 32 * 32]);
-    let tokens = Sequences::batch_first(&tokens, 32, 32)?;
-    let mut trace = model.forward(tokens)?;
-    let (_, d_logits) = CrossEntropy::mean().loss(trace.output(), tokens)?;
-    let gradients = model.backward(tokens, &mut trace, &d_logits)?;
+    let tokens = Sequences::batch_first(&tokens, Batch(32), Steps(32))?;
+    let pass = model.forward(tokens)?;
+    let (_, d_logits) = CrossEntropy::mean().loss(pass.output(), tokens)?;
+    let gradients = pass.backward(&d_logits)?;
     Adam::new(1e-3).step(&mut model, &gradients)?;
     black_box((model, gradients));
+
+    let relu = Rnn::<2, 8, 1, Relu>::new(&mut generator);
+    black_box(relu.forward(&black_box([[0.5; 2]; 20]))?.backward(&black_box([[0.1; 8]; 20]))?);
     Ok(())
 }
 """
@@ -135,14 +138,14 @@ fn main() -> Result<(), elman::Error> {
 # What a trampoline may call, by the start of the demangled name: `core` (panics, iterators, slices), but only where no
 # type of this crate is among the type arguments; memory functions; and what has no lanes in it.
 MAY_CALL = re.compile(r"(core::|<core::|<\[[^\]]*\]>::)(?!.*elman::)|(mem(cpy|move|set)|bcmp)\b"
-                      r"|<elman::kernels::pack::Scratch>::|libm::")
+                      r"|<elman::kernels::(scratch::Scratch|gradient::cascade::\w+)>::|libm::")
 
 
 # What is looked at where programs are compiled for size, and what it may call there.
-FAST_AT_ANY_SIZE = ["tile::", "block::Tile<", "block::PackedTile<", "transpose::", "rnn_cell::Step<",
-                    "rnn_cell::StepBackward<", "linear::Apply<", "adam::Adam", "softmax::"]
+FAST_AT_ANY_SIZE = ["::tile::", "MultiplyTile<", "NeuronTile<", "::OuterTile<", "PackedOuterTile<", "transpose::",
+                    "rnn_cell::Step<", "cell::StepBackward<", "linear::Apply<", "adam::Adam", "softmax::"]
 MAY_CALL_AT_ANY_SIZE = re.compile(r"core::.*(panic|fail)|core::slice::copy_from_slice_impl|mem(cpy|set)\b|libm::|"
-                                  r"<elman::simd::\w+::\w+ as elman::simd::Simd>::call::trampoline")
+                                  r"<elman::simd::(?:\w+::)+\w+ as elman::simd::Simd>::call::trampoline")
 
 
 def build(opt_level):
@@ -244,7 +247,7 @@ def check_size():
         # The numbers among the type arguments are chains, rows and vectors, or rows and vectors.
         if not is_tile:
             continue
-        shape = re.search(r"(?:tile|block)::(?:Packed)?Tile<(?:[^<>,]+, )??(\d+(?:, \d+)*)>", name)
+        shape = re.search(r"Tile<(?:.*?, )??(\d+(?:, \d+)*)>", name)
         if not shape:
             yield f"{name}\n    its shape is not among its type arguments"
             continue
@@ -272,7 +275,7 @@ def main():
                 problems.append(f"no trampoline of {level} for {kernel}: was the kernel renamed?")
             counts = [sum(bool(re.match(rf"vfn?madd\d+ps .*%{register}", line)) for line in body) for body in bodies]
             if bodies:
-                print(f"{level:14} {kernel:29} {len(bodies):3} functions, {min(counts):3} to {max(counts):3} {register} multiply-adds")
+                print(f"{level:20} {kernel:36} {len(bodies):3} functions, {min(counts):3} to {max(counts):3} {register} multiply-adds")
             if 0 in counts:
                 problems.append(f"{level} {kernel}: not one multiply-add on {register} registers")
 
@@ -281,16 +284,16 @@ def main():
             problems.append(f"an intrinsic is left as a function: {name}")
         elif re.search(r" as elman::simd::Simd>::(?!call::(?:<|trampoline))", name):
             problems.append(f"a lane operation is left as a function: {name}")
-        elif re.search(r"elman::simd::avx(2|512)::Avx", name) and not TRAMPOLINE.search(name):
+        elif re.search(r"elman::simd::x86::avx(2|512)::Avx", name) and not TRAMPOLINE.search(name):
             problems.append(f"a function of an instruction set stands outside of a trampoline: {name}")
 
     for name, body in trampolines:
         for callee in callees(body, table):
-            level = re.match(r"<elman::simd::(\w+::\w+)", name)[1]
-            is_kernel = any(CALLED.match(callee) and callee.startswith(f"<elman::simd::{own}") for own in {level, "avx2::Avx2"})
+            level = re.match(r"<elman::simd::((?:\w+::)+\w+)", name)[1]
+            is_kernel = any(CALLED.match(callee) and callee.startswith(f"<elman::simd::{own}") for own in {level, "x86::avx2::Avx2"})
             if not MAY_CALL.match(callee) and not is_kernel and callee != name:
                 problems.append(f"{name}\n    calls {callee}")
-            if re.search(r"::tile::|block::(Packed)?Tile<", name) and callee.startswith("mem"):
+            if "::tile::" in name and callee.startswith("mem"):
                 problems.append(f"{name}\n    moves its numbers through memory: {callee}")
 
     bodies = {name: body for _, name, body in code}

@@ -42,11 +42,11 @@ elman = {{ path = "{ROOT}" }}
 
 # The examples' programs, except that they print every digit: program, word, seed, epoch, loss, predicted letters.
 PROGRAM = """
-use elman::{Adam, CrossEntropy, Embedding, Error, Generator, Layer, Linear, Rnn, RnnCell};
+use elman::{Adam, CrossEntropy, Embedding, Error, Generator, Linear, Model, Rnn, RnnCell};
 
 const TARGET: [usize; 5] = [3, 1, 2, 3, 2];
 
-fn train<M: Layer<Output = [f32; 4]>>(
+fn train<M: Model<Output = [f32; 4]>>(
     name: &str,
     mut model: M,
     input: &[M::Input; 5],
@@ -55,13 +55,13 @@ fn train<M: Layer<Output = [f32; 4]>>(
 ) -> Result<(), Error> {
     let mut adam = Adam::new(rate);
     for epoch in 1..=15 {
-        let mut trace = model.forward(input)?;
-        let (loss, d_output) = cross_entropy.loss(trace.output(), &TARGET)?;
-        let gradients = model.backward(input, &mut trace, &d_output)?;
-        adam.step(&mut model, &gradients)?;
+        let pass = model.forward(input)?;
+        let (loss, d_output) = cross_entropy.loss(pass.output(), &TARGET)?;
         let best = |row: &[f32; 4]| (0..4).rev().max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
-        let letters: String = trace.output().iter().map(|row| ['e', 'h', 'l', 'o'][best(row)]).collect();
+        let letters: String = pass.output().iter().map(|row| ['e', 'h', 'l', 'o'][best(row)]).collect();
         println!("{name} {epoch} {loss:e} {letters}");
+        let gradients = pass.backward(&d_output)?;
+        adam.step(&mut model, &gradients)?;
     }
     Ok(())
 }

@@ -20,15 +20,14 @@ from check_disassembly import MANIFEST, ROOT
 WORK = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "sizes"
 
 PROGRAM = """
-use elman::{Adam, Generator, Layer, RnnCell, Sequences};
+use elman::{Adam, Generator, Model, RnnCell};
 use std::hint::black_box;
 
 #[allow(dead_code, reason = "the first program has no sizes")]
 fn use_cell<const IN: usize, const HID: usize>(generator: &mut Generator) -> Result<(), elman::Error> {
     let mut cell = RnnCell::<IN, HID>::new(generator);
     let (x, d) = (vec![[0.5; IN]; 20], vec![[0.1; HID]; 20]);
-    let mut trace = cell.forward(Sequences::one(&x))?;
-    let gradients = cell.backward(Sequences::one(&x), &mut trace, Sequences::one(&d))?;
+    let gradients = cell.forward(&x)?.backward(&d)?;
     Adam::new(0.1).step(&mut cell, &gradients)?;
     let mut h = [0.0; HID];
     cell.step_in_place(&x[0], &mut h);

@@ -19,8 +19,8 @@ import sys
 
 from check_disassembly import LEVELS, ROOT, TRAMPOLINE, build, output
 
-CPUS = {"avx512::Avx512": ["znver4", "icelake-server", "sapphirerapids", "skylake-avx512"],
-        "avx2::Avx2": ["znver2", "znver3", "haswell", "skylake", "alderlake"]}
+CPUS = {"x86::avx512::Avx512": ["znver4", "icelake-server", "sapphirerapids", "skylake-avx512"],
+        "x86::avx2::Avx2": ["znver2", "znver3", "haswell", "skylake", "alderlake"]}
 MCA = pathlib.Path("/usr/lib/llvm-19/bin/llvm-mca")
 ITERATIONS = 300
 # With fewer multiply-adds, or more instructions for each, it is no loop over the terms of sums.
@@ -33,7 +33,7 @@ def inner_loops(binary, level):
         header, *lines = block.splitlines() or [""]
         if f"<elman::simd::{level}" not in header or not TRAMPOLINE.search(header):
             continue
-        kernel = TRAMPOLINE.split(header, 1)[1].replace("elman::kernels::", "").removesuffix(">>:")
+        kernel = re.sub(r"(\w+::)+", "", TRAMPOLINE.split(header, 1)[1]).removesuffix(">>:")
         body = [line.strip().partition(":") for line in lines if ":" in line]
         body = [(int(address, 16), instruction.strip()) for address, _, instruction in body]
         index = {address: i for i, (address, _) in enumerate(body)}
@@ -56,7 +56,7 @@ def cycles(loop, cpu):
 
 
 def main():
-    levels = {level.partition("::")[0]: level for level in LEVELS}
+    levels = {level.split("::")[1]: level for level in LEVELS}
     level = levels.get(sys.argv[1] if sys.argv[1:] else "avx512")
     if not level or sys.argv[2:]:
         sys.exit(__doc__)

@@ -3,7 +3,7 @@
 //! The cut never changes a result: samples do not meet in a forward pass, and gradients are summed over shares of the batch
 //! that depend on its size alone, whoever computed them.
 
-use crate::kernels::gradient::{BlockSums, Cascade};
+use crate::kernels::gradient::{BlockSums, Cascade, TENSORS};
 use crate::kernels::order::{SAMPLES_PER_GROUP, samples_per_share};
 use crate::kernels::scratch::Scratch;
 #[cfg(feature = "rayon")]
@@ -81,51 +81,60 @@ pub(crate) fn join<A: Send, B: Send>(
     (first(), second())
 }
 
-/// Where the gradients of one tensor go, of consecutive shares: those of share 0 to the caller, the others to memory of
-/// the layer.
+/// Where the gradients go, of consecutive shares: those of share 0 to the caller, the others to memory of the layer.
 pub(crate) struct ShareGradients<'a> {
-    first: Option<&'a mut [f32]>,
+    first: Option<[&'a mut [f32]; TENSORS]>,
+    /// Share after share, tensor after tensor.
     rest: &'a mut [f32],
-    /// One a share.
+    /// Of every share.
     cascades: &'a mut [Cascade],
-    /// Numbers in the tensor.
-    len: usize,
+    /// Numbers in each tensor.
+    lens: [usize; TENSORS],
 }
 
 impl<'a> ShareGradients<'a> {
     /// Takes those of the first `shares` shares away.
     fn take_front(&mut self, shares: usize) -> Self {
         let first = self.first.take();
-        let numbers = (shares - usize::from(first.is_some())) * self.len;
+        let numbers = (shares - usize::from(first.is_some())) * self.lens.iter().sum::<usize>();
         let (front, rest) = core::mem::take(&mut self.rest).split_at_mut(numbers);
         self.rest = rest;
         let (cascades, rest) = core::mem::take(&mut self.cascades).split_at_mut(shares);
         self.cascades = rest;
-        Self { first, rest: front, cascades, len: self.len }
+        Self { first, rest: front, cascades, lens: self.lens }
     }
 
     /// Those of the only share.
     pub(crate) fn only(self) -> BlockSums<'a> {
-        BlockSums::new(self.first.unwrap_or(self.rest), &mut self.cascades[0])
+        let tensors = self.first.unwrap_or_else(|| tensors_of(self.rest, self.lens));
+        BlockSums { tensors, cascade: &mut self.cascades[0] }
     }
 }
 
+/// The tensors that lie one after the other.
+fn tensors_of(numbers: &mut [f32], [a, b, c, _]: [usize; TENSORS]) -> [&mut [f32]; TENSORS] {
+    let (of_a, rest) = numbers.split_at_mut(a);
+    let (of_b, rest) = rest.split_at_mut(b);
+    let (of_c, of_d) = rest.split_at_mut(c);
+    [of_a, of_b, of_c, of_d]
+}
+
 /// What a backward writes, of consecutive shares.
-pub(crate) struct ShareOutputs<'a, const TENSORS: usize> {
+pub(crate) struct ShareOutputs<'a> {
     /// Samples in each, but for the last one.
     pub(crate) samples: usize,
     /// One a share.
     pub(crate) scratch: &'a mut [Scratch],
     /// `[samples][steps][inputs]`, where anybody asks for it.
     pub(crate) d_input: Option<&'a mut [f32]>,
-    pub(crate) gradients: [ShareGradients<'a>; TENSORS],
+    pub(crate) gradients: ShareGradients<'a>,
 }
 
-impl<const TENSORS: usize> ShareOutputs<'_, TENSORS> {
+impl ShareOutputs<'_> {
     /// Those of the first `shares` shares, with so many numbers of `d_input`, and the others.
     pub(crate) fn split(mut self, shares: usize, d_input: usize) -> (Self, Self) {
         let samples = self.samples;
-        let gradients = self.gradients.each_mut().map(|tensor| tensor.take_front(shares));
+        let gradients = self.gradients.take_front(shares);
         let (scratch, scratch_rest) = self.scratch.split_at_mut(shares);
         let (d_input, d_input_rest) = self.d_input.map(|rows| rows.split_at_mut(d_input)).unzip();
         (
@@ -141,52 +150,45 @@ pub(crate) fn scratch_of_groups(memory: &mut Vec<Scratch>, samples: usize) -> &m
     memory
 }
 
-/// Memory of a layer for the gradients of `TENSORS` tensors, of every share but the first.
-#[derive(Debug)]
-pub(crate) struct ShareMemory<const TENSORS: usize> {
-    rest: [Vec<f32>; TENSORS],
+/// Memory of a layer for the gradients of every share but the first.
+#[derive(Debug, Default)]
+pub(crate) struct ShareMemory {
+    /// Share after share, tensor after tensor.
+    rest: Vec<f32>,
     /// Of every share, the first one too.
-    cascades: [Vec<Cascade>; TENSORS],
+    cascades: Vec<Cascade>,
 }
 
-impl<const TENSORS: usize> Default for ShareMemory<TENSORS> {
-    fn default() -> Self {
-        Self { rest: [const { Vec::new() }; TENSORS], cascades: [const { Vec::new() }; TENSORS] }
-    }
-}
-
-impl<const TENSORS: usize> ShareMemory<TENSORS> {
-    /// Zeros for every share of so many samples, of tensors like these.
-    pub(crate) fn reset(&mut self, samples: usize, tensors: [&[f32]; TENSORS]) {
-        let shares = samples.div_ceil(samples_per_share(samples));
-        for (memory, tensor) in self.rest.iter_mut().zip(tensors) {
-            memory.clear();
-            memory.resize(shares.saturating_sub(1) * tensor.len(), 0.0);
-        }
-        for cascades in &mut self.cascades {
-            cascades.resize_with(shares.max(1).max(cascades.len()), Cascade::default);
-            cascades.iter_mut().for_each(|cascade| cascade.reset(1));
+impl ShareMemory {
+    /// Zeros for every share of so many samples, of tensors of these lengths.
+    pub(crate) fn reset(&mut self, samples: usize, lens: [usize; TENSORS]) {
+        let shares = samples.div_ceil(samples_per_share(samples)).max(1);
+        self.rest.clear();
+        self.rest.resize((shares - 1) * lens.iter().sum::<usize>(), 0.0);
+        self.cascades.resize_with(shares.max(self.cascades.len()), Default::default);
+        for cascade in &mut self.cascades[..shares] {
+            cascade.reset();
         }
     }
 
     /// Where the gradients of every share go.
-    pub(crate) fn shares<'a>(&'a mut self, tensors: [&'a mut [f32]; TENSORS]) -> [ShareGradients<'a>; TENSORS] {
-        let mut memory = self.rest.iter_mut().zip(&mut self.cascades);
-        tensors.map(|first| {
-            let (rest, cascades) =
-                memory.next().map_or((&mut [][..], &mut [][..]), |(rest, cascades)| (rest, cascades));
-            ShareGradients { len: first.len(), first: Some(first), rest, cascades }
-        })
+    pub(crate) fn shares<'a>(&'a mut self, tensors: [&'a mut [f32]; TENSORS]) -> ShareGradients<'a> {
+        let [a, b, c, d] = &tensors;
+        let lens = [a.len(), b.len(), c.len(), d.len()];
+        ShareGradients { first: Some(tensors), rest: &mut self.rest, cascades: &mut self.cascades, lens }
     }
 
     /// Adds all shares to the first, one after the other.
-    pub(crate) fn add_to(&mut self, tensors: [&mut [f32]; TENSORS]) {
-        for ((sum, memory), cascades) in tensors.into_iter().zip(&mut self.rest).zip(&self.cascades) {
-            let [first, cascades @ ..] = cascades.as_slice() else { continue };
-            first.finish(sum);
-            for (share, cascade) in memory.chunks_exact_mut(sum.len().max(1)).zip(cascades) {
-                cascade.finish(share);
-                for (to, d) in sum.iter_mut().zip(share) {
+    pub(crate) fn add_to(&mut self, mut tensors: [&mut [f32]; TENSORS]) {
+        let [a, b, c, d] = &tensors;
+        let lens = [a.len(), b.len(), c.len(), d.len()];
+        let [first, cascades @ ..] = self.cascades.as_slice() else { return };
+        first.finish(&mut tensors);
+        for (share, cascade) in self.rest.chunks_exact_mut(lens.iter().sum::<usize>().max(1)).zip(cascades) {
+            let mut of_share = tensors_of(share, lens);
+            cascade.finish(&mut of_share);
+            for (sums, of_share) in tensors.iter_mut().zip(of_share) {
+                for (to, d) in sums.iter_mut().zip(of_share) {
                     *to += *d;
                 }
             }

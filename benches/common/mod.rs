@@ -17,9 +17,23 @@ pub fn rows<const N: usize>(generator: &mut Generator, count: usize) -> Vec<[f32
 /// What a turn takes at least: a short work would otherwise be measured while the core wakes up from another.
 const TURN: Duration = Duration::from_millis(2);
 
+/// The seconds of one run.
+pub fn seconds<R>(work: impl FnOnce() -> R) -> f64 {
+    let start = Instant::now();
+    black_box(work());
+    start.elapsed().as_secs_f64()
+}
+
 /// The shortest of some runs in seconds, for each of several works that take turns, so that a slow moment of the machine
 /// hits all of them.
 pub fn shortest_in_turns(time: Duration, works: &mut [&mut dyn FnMut()]) -> Vec<f64> {
+    let mut timed: Vec<_> = works.iter_mut().map(|work| || seconds(&mut **work)).collect();
+    let mut timed: Vec<_> = timed.iter_mut().map(|work| work as &mut dyn FnMut() -> f64).collect();
+    shortest_parts_in_turns(time, &mut timed)
+}
+
+/// [`shortest_in_turns`] of works of which a part counts: each tells the seconds of it.
+pub fn shortest_parts_in_turns(time: Duration, works: &mut [&mut dyn FnMut() -> f64]) -> Vec<f64> {
     let mut shortest = vec![f64::INFINITY; works.len()];
     let start = Instant::now();
     let mut rounds = 0;
@@ -27,9 +41,7 @@ pub fn shortest_in_turns(time: Duration, works: &mut [&mut dyn FnMut()]) -> Vec<
         for (work, shortest) in works.iter_mut().zip(&mut shortest) {
             let turn = Instant::now();
             while turn.elapsed() < TURN {
-                let run = Instant::now();
-                work();
-                *shortest = shortest.min(run.elapsed().as_secs_f64());
+                *shortest = shortest.min(work());
             }
         }
         rounds += 1;

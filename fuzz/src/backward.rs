@@ -5,11 +5,11 @@ use crate::network::{
     BackwardOfSample, Bad, Case, Input, Network, Output, Row, Stage, StageSums, Vector, for_one_network,
     image_of_stages,
 };
-use crate::source::{Kind, Source};
-use crate::support::{Checked, Order, Rows, flat};
+use crate::source::Source;
+use crate::support::{Checked, Order, flat};
 use crate::{OneAnswer, pool, same};
 use bytemuck::Zeroable;
-use elman::{Chunked, Error, Level, Sequences, StepBackward, Trace};
+use elman::{Batch, Chunked, Error, Level, Passed, Sequences, StepBackward, Steps, Workspace};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -28,19 +28,21 @@ struct Answer<N> {
 
 fn run<N: Network>(
     case: &Case<N>,
-    trace: &mut Trace<N>,
+    workspace: &mut Workspace<N>,
     orders: (Order, Order),
     threads: usize,
 ) -> Result<Answer<N>, TestCaseError> {
     let (input, d_output) = (case.input(orders.0), case.d_output(orders.1));
     // Overwritten, whatever was there.
     let mut gradients = case.model.clone();
-    pool(threads).install(|| {
-        case.model.forward_from(input.view(), &N::state(&case.initial), trace)?;
-        case.model.backward_from(input.view(), trace, d_output.view(), &N::state(&case.d_final), &mut gradients)
+    let (initial, d_final) = (N::state(&case.initial), N::state(&case.d_final));
+    let passed = pool(threads).install(|| {
+        let pass = workspace.forward_from(&case.model, input.view(), &initial)?;
+        pass.with_d_final(&d_final).backward_into(d_output.view(), &mut gradients)
     })?;
-    let d_input = trace.d_input().map_or(Vec::new(), N::d_input_numbers);
-    Ok(Answer { gradients, d_input, d_initial: N::state_numbers(trace.d_initial().unwrap()) })
+    let d_input = passed.d_input().map_or(Vec::new(), N::d_input_numbers);
+    let d_initial = N::state_numbers(passed.d_initial());
+    Ok(Answer { gradients, d_input, d_initial })
 }
 
 fn same_answer<N: Network>(what: &str, a: &Answer<N>, b: &Answer<N>) -> Checked {
@@ -51,16 +53,16 @@ fn same_answer<N: Network>(what: &str, a: &Answer<N>, b: &Answer<N>) -> Checked 
 
 fn check<N: Network>(source: &mut Source<'_>) -> Checked {
     let refusal = source.byte();
-    let [other_order, two_threads, used_trace, without_d_input] = [(); 4].map(|()| source.once_in(4));
+    let [other_order, two_threads, used_workspace, without_d_input] = [(); 4].map(|()| source.once_in(4));
     let [chunks, one_sample, step_by_step] = [(); 3].map(|()| source.once_in(3));
     let (picked, before) = (source.below(41), (1 + source.below(40), source.below(20)));
     let case = Case::<N>::draw(source);
     let stages = case.model.stages();
-    let fresh = |level: Level| Trace::<N>::at(level).with_d_input();
+    let fresh = |level: Level| Workspace::<N>::new().at(level).with_d_input();
     let mut one_answer = OneAnswer::default();
     for level in Level::available() {
-        let mut trace = fresh(level);
-        let whole = run(&case, &mut trace, case.orders, 1)?;
+        let mut workspace = fresh(level);
+        let whole = run(&case, &mut workspace, case.orders, 1)?;
         if other_order {
             let swapped = (case.orders.1, case.orders.0);
             same_answer("other orders", &run(&case, &mut fresh(level), swapped, 1)?, &whole)?;
@@ -68,7 +70,7 @@ fn check<N: Network>(source: &mut Source<'_>) -> Checked {
         if two_threads || case.large {
             same_answer("two threads", &run(&case, &mut fresh(level), case.orders, 2)?, &whole)?;
         }
-        if used_trace {
+        if used_workspace {
             // Used for another length and another batch.
             let (steps, batch) = (before.0.min(case.steps * case.batch), before.1);
             if steps * batch > 0 && steps * batch <= case.input.len() {
@@ -81,12 +83,12 @@ fn check<N: Network>(source: &mut Source<'_>) -> Checked {
                     d_final: Vec::new(),
                     ..case.clone()
                 };
-                run(&earlier, &mut trace, case.orders, 1)?;
+                run(&earlier, &mut workspace, case.orders, 1)?;
             }
-            same_answer("a used trace", &run(&case, &mut trace, case.orders, 1)?, &whole)?;
+            same_answer("a used workspace", &run(&case, &mut workspace, case.orders, 1)?, &whole)?;
         }
         if without_d_input {
-            let given = run(&case, &mut Trace::at(level), case.orders, 1)?;
+            let given = run(&case, &mut Workspace::new().at(level), case.orders, 1)?;
             same("without d input: gradients", &flat(&given.gradients), &flat(&whole.gradients))?;
             same("without d input: d h0", &given.d_initial, &whole.d_initial)?;
             prop_assert!(given.d_input.is_empty());
@@ -112,11 +114,11 @@ fn check<N: Network>(source: &mut Source<'_>) -> Checked {
 
 /// Chunk after chunk from the end of time, each computed again: the bits of the whole.
 fn in_chunks<N: Network>(case: &Case<N>, level: Level, whole: &Answer<N>) -> Checked {
-    let mut chunked = Chunked::at(level, 16)?;
+    let mut chunked = Chunked::new(16)?.at(level);
     let mut gradients = case.model.clone();
     let (input, d_output) = (case.input(case.orders.0), case.d_output(case.orders.1));
     let initial = N::state(&case.initial);
-    chunked.train(&case.model, input.view(), &initial, &mut gradients, |steps, output, d_rows| {
+    chunked.train_into(&case.model, input.view(), &initial, &mut gradients, |steps, output, d_rows| {
         Output::<N>::reshape(d_rows, (output.steps(), output.batch()));
         for (to, row) in d_rows.rows_mut().iter_mut().zip(d_output.view().of_steps(steps).iter()) {
             *to = *row;
@@ -124,7 +126,7 @@ fn in_chunks<N: Network>(case: &Case<N>, level: Level, whole: &Answer<N>) -> Che
         Ok(0.0)
     })?;
     same("chunks: gradients", &flat(&gradients), &flat(&whole.gradients))?;
-    same("chunks: d h0", &N::state_numbers(chunked.d_initial().unwrap()), &whole.d_initial)
+    same("chunks: d h0", &N::state_numbers(chunked.d_initial()), &whole.d_initial)
 }
 
 /// All gradients against the reference's, sample by sample.
@@ -227,57 +229,45 @@ fn one_step_at_a_time<N: Network>(
     check_sums(&gradients, &sums)
 }
 
-/// One call that does not fit: a typed error, gradients and trace as they were, and the right call goes on to be right.
+/// One call that does not fit: a typed error, gradients as they were, and the right call in the same memory is right.
 fn refuse<N: Network>(case: &Case<N>, level: Level, refusal: u8, whole: &Answer<N>) -> Checked {
-    let mut trace = Trace::<N>::at(level).with_d_input();
+    let mut workspace = Workspace::<N>::new().at(level).with_d_input();
     let (input, d_output) = (case.input(case.orders.0), case.d_output(case.orders.1));
-    let d_final = N::state(&case.d_final);
-    case.model.forward_from(input.view(), &N::state(&case.initial), &mut trace)?;
+    let initial = N::state(&case.initial);
+    let pass = workspace.forward_from(&case.model, input.view(), &initial)?;
     // What must not be touched.
     let (mut gradients, kept) = (case.model.clone(), flat(&case.model));
     let by = 1 + usize::from(refusal >> 4);
-    let wrong = if refusal & 4 == 0 { (case.steps + by, case.batch) } else { (case.steps, case.batch + by) };
-    let seed = [refusal];
-    let mut draw = Source::new(&seed);
-    let shape_error = |given: Result<(), Error>| -> Checked {
-        let is_typed =
-            matches!(given, Err(Error::Shape { expected, given, .. }) if (expected, given) == (case.shape(), wrong));
-        prop_assert!(is_typed, "{:?}", given);
-        Ok(())
-    };
     match refusal % 4 {
-        0 => {
-            let rows: Vec<_> = (0..wrong.0 * wrong.1).map(|_| N::draw_input(&mut draw, Kind::Moderate(1.0))).collect();
-            let rows = Sequences::time_major(&rows, wrong.0, wrong.1)?;
-            let given = case.model.backward_from(rows, &mut trace, d_output.view(), &d_final, &mut gradients);
-            shape_error(given)?;
-        }
-        1 => {
+        of_output @ (0 | 1) => {
+            let (steps, batch) =
+                if refusal & 4 == 0 { (case.steps + by, case.batch) } else { (case.steps, case.batch + by) };
             let row = Output::<N>::from_numbers(&vec![1.0; Output::<N>::WIDTH]);
-            let rows = vec![row; wrong.0 * wrong.1];
-            let rows = Sequences::batch_first(&rows, wrong.0, wrong.1)?;
-            let given = case.model.backward_from(input.view(), &mut trace, rows, &d_final, &mut gradients);
-            shape_error(given)?;
+            let rows = vec![row; steps * batch];
+            let given = match of_output {
+                0 => pass.backward_add(Sequences::time_major(&rows, Steps(steps), Batch(batch))?, &mut gradients),
+                _ => pass.backward_into(Sequences::batch_first(&rows, Batch(batch), Steps(steps))?, &mut gradients),
+            };
+            let given = given.map(drop::<Passed<'_, N>>);
+            let is_typed = matches!(given, Err(Error::Shape { expected, given, .. })
+                if (expected, given) == (case.shape(), (steps, batch)));
+            prop_assert!(is_typed, "{:?}", given);
         }
-        2 if N::LAYERS > 0 => {
+        of_state if N::LAYERS > 0 => {
             let rows = N::LAYERS * case.batch;
             let state = N::state(&vec![0.5; (rows + by) * N::HIDDEN]);
-            let given = case.model.backward_from(input.view(), &mut trace, d_output.view(), &state, &mut gradients);
+            let pass = pass.with_d_final(&state);
+            let given = match of_state {
+                2 => pass.backward_into(d_output.view(), &mut gradients),
+                _ => pass.backward_add(d_output.view(), &mut gradients),
+            };
+            let given = given.map(drop::<Passed<'_, N>>);
             let is_typed = matches!(given, Err(Error::Length { expected, given, .. })
                 if (expected, given) == (rows, rows + by));
             prop_assert!(is_typed, "{:?}", given);
         }
-        3 if N::VOCABULARY > 0 && !case.input.is_empty() => {
-            let mut tokens = case.input.clone();
-            let place = usize::from(refusal) % tokens.len();
-            N::bad_token(by, &mut tokens[place]);
-            let tokens = Rows::new(case.orders.0, case.shape(), tokens);
-            let given = case.model.backward_from(tokens.view(), &mut trace, d_output.view(), &d_final, &mut gradients);
-            prop_assert!(matches!(given, Err(Error::TokenOutOfRange { .. })), "{:?}", given);
-        }
         _ => return Ok(()),
     }
     same("gradients after a refusal", &flat(&gradients), &kept)?;
-    case.model.backward_from(input.view(), &mut trace, d_output.view(), &d_final, &mut gradients)?;
-    same("the right call after a refusal", &flat(&gradients), &flat(&whole.gradients))
+    same_answer("the right call after a refusal", &run(case, &mut workspace, case.orders, 1)?, whole)
 }

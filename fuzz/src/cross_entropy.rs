@@ -4,8 +4,8 @@ use crate::bounds::{Near, U, cross_entropy_row};
 use crate::source::{Kind, Source};
 use crate::support::{Checked, Order, Rows};
 use crate::{OneAnswer, pool, same};
-use elman_reference as reference;
 use elman::{CrossEntropy, Error, Level, Reduction, SequencesBuf};
+use elman_reference as reference;
 use proptest::prelude::*;
 
 /// Losses and gradients within the bounds of the reference; NaN and infinities where they belong and in no other row; one
@@ -73,7 +73,7 @@ fn classes<const C: usize>(source: &mut Source<'_>) -> Checked {
     };
     let mut one_answer = OneAnswer::default();
     for level in Level::available() {
-        let options = CrossEntropy::new(reduction).with_level(level);
+        let options = CrossEntropy::new(reduction).at(level);
         // Memory that held something else.
         let mut d_logits = SequencesBuf::default();
         d_logits.reshape((1, 2));
@@ -144,7 +144,7 @@ fn check<const C: usize>(
     loss: f32,
     d_logits: &[[f32; C]],
 ) -> Checked {
-    let options = CrossEntropy::sum().with_level(level);
+    let options = CrossEntropy::sum().at(level);
     let (mut total, mut total_error) = (0.0f64, 0.0f64);
     for ((logits, target), d_row) in logits.iter().zip(targets).zip(d_logits) {
         let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);

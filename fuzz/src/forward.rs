@@ -4,7 +4,7 @@ use crate::network::{Case, Input, Network, Stage, check_forward, for_one_network
 use crate::source::Source;
 use crate::support::{Checked, Order, Rows};
 use crate::{OneAnswer, pool, same};
-use elman::{Chunked, Error, Level, Sequences, Trace};
+use elman::{Batch, Chunked, Error, Level, Pass, Sequences, Steps, Workspace};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -18,15 +18,15 @@ pub fn forward(data: &[u8]) -> Checked {
 type Answer = [Vec<f32>; 2];
 
 fn run<N: Network>(case: &Case<N>, level: Level, order: Order, threads: usize) -> Result<Answer, TestCaseError> {
-    let mut trace = Trace::at(level);
-    let rows = case.input(order);
-    pool(threads).install(|| case.model.forward_from(rows.view(), &N::state(&case.initial), &mut trace))?;
-    prop_assert_eq!((trace.output().steps(), trace.output().batch()), case.shape());
-    Ok(answer(&trace))
+    let mut workspace = Workspace::new().at(level);
+    let (rows, initial) = (case.input(order), N::state(&case.initial));
+    let pass = pool(threads).install(|| workspace.forward_from(&case.model, rows.view(), &initial))?;
+    prop_assert_eq!((pass.output().steps(), pass.output().batch()), case.shape());
+    Ok(answer(&pass))
 }
 
-fn answer<N: Network>(trace: &Trace<N>) -> Answer {
-    [output_numbers(trace.output()), N::state_numbers(trace.final_state())]
+fn answer<N: Network>(pass: &Pass<'_, N>) -> Answer {
+    [output_numbers(pass.output()), N::state_numbers(pass.final_state())]
 }
 
 fn other(order: Order) -> Order {
@@ -73,7 +73,7 @@ fn check<N: Network>(source: &mut Source<'_>) -> Checked {
             }
         }
         if chunks {
-            let (mut chunked, mut state) = (Chunked::at(level, 16)?, N::state(&case.initial));
+            let (mut chunked, mut state) = (Chunked::new(16)?.at(level), N::state(&case.initial));
             let mut output = whole[0].clone();
             output.fill(0.0);
             let rows = case.input(case.orders.0);
@@ -96,24 +96,27 @@ fn check<N: Network>(source: &mut Source<'_>) -> Checked {
     Ok(())
 }
 
-/// One call that does not fit: a typed error, and the trace of the last forward as it was.
+/// One call that does not fit: a typed error, and the workspace goes on from the last forward that was not refused.
 fn refuse<N: Network>(case: &Case<N>, level: Level, refusal: u8, whole: &Answer) -> Checked {
-    let mut trace = Trace::at(level);
-    let rows = case.input(case.orders.0);
-    case.model.forward_from(rows.view(), &N::state(&case.initial), &mut trace)?;
+    let mut workspace = Workspace::new().at(level);
+    let (rows, initial) = (case.input(case.orders.0), N::state(&case.initial));
+    workspace.forward_from(&case.model, rows.view(), &initial)?;
     let by = 1 + usize::from(refusal >> 4);
     let mut input = case.input.clone();
     match refusal % 4 {
         0 => {
-            let no_steps = Sequences::<Input<N>>::time_major(&[], 0, case.batch)?;
-            let given = case.model.forward_from(no_steps, &N::state(&case.initial), &mut trace);
+            let no_steps = Sequences::<Input<N>>::time_major(&[], Steps(0), Batch(case.batch))?;
+            let given = workspace.forward_from(&case.model, no_steps, &initial).map(drop::<Pass<'_, N>>);
             prop_assert_eq!(given, Err(Error::NoSteps));
         }
         1 => {
             let expected = case.steps * case.batch;
             for (steps, batch) in [(case.steps + by, case.batch), (case.steps, case.batch + by), (usize::MAX - by, 2)] {
-                for made in [Sequences::time_major(&input, steps, batch), Sequences::batch_first(&input, steps, batch)]
-                {
+                let (in_steps, in_batch) = (Steps(steps), Batch(batch));
+                for made in [
+                    Sequences::time_major(&input, in_steps, in_batch),
+                    Sequences::batch_first(&input, in_batch, in_steps),
+                ] {
                     let fits = steps.checked_mul(batch) == Some(expected);
                     let is_typed = matches!(made, Err(Error::Length { given, .. }) if given == expected);
                     prop_assert!(fits || is_typed, "{} steps of {} samples", steps, batch);
@@ -123,7 +126,7 @@ fn refuse<N: Network>(case: &Case<N>, level: Level, refusal: u8, whole: &Answer)
         2 if N::LAYERS > 0 => {
             let rows_of_state = N::LAYERS * case.batch;
             let state = N::state(&vec![0.5; (rows_of_state + by) * N::HIDDEN]);
-            let given = case.model.forward_from(rows.view(), &state, &mut trace);
+            let given = workspace.forward_from(&case.model, rows.view(), &state).map(drop::<Pass<'_, N>>);
             let is_typed = matches!(given, Err(Error::Length { expected, given, .. })
                 if (expected, given) == (rows_of_state, rows_of_state + by));
             prop_assert!(is_typed, "{:?}", given);
@@ -132,7 +135,7 @@ fn refuse<N: Network>(case: &Case<N>, level: Level, refusal: u8, whole: &Answer)
             let place = usize::from(refusal) % input.len();
             let Some(token) = N::bad_token(by, &mut input[place]) else { return Ok(()) };
             let bad = Rows::new(case.orders.0, case.shape(), input);
-            let given = case.model.forward_from(bad.view(), &N::state(&case.initial), &mut trace);
+            let given = workspace.forward_from(&case.model, bad.view(), &initial).map(drop::<Pass<'_, N>>);
             let (sample, step) = (place / case.steps, place % case.steps);
             prop_assert_eq!(given, Err(Error::TokenOutOfRange { token, vocabulary: N::VOCABULARY, sample, step }));
             let bad = *bad.view().row(sample, step);
@@ -141,7 +144,9 @@ fn refuse<N: Network>(case: &Case<N>, level: Level, refusal: u8, whole: &Answer)
         }
         _ => return Ok(()),
     }
-    let kept = answer(&trace);
-    same("the output after a refusal", &kept[0], &whole[0])?;
-    same("the state after a refusal", &kept[1], &whole[1])
+    let continued = answer(&workspace.forward_continued(&case.model, rows.view())?);
+    let mut another = Workspace::new().at(level);
+    let expected = answer(&another.forward_from(&case.model, rows.view(), &N::state(&whole[1]))?);
+    same("the output after a refusal", &continued[0], &expected[0])?;
+    same("the state after a refusal", &continued[1], &expected[1])
 }

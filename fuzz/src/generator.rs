@@ -227,7 +227,7 @@ impl Plain {
 
     /// Eight radii, eight angles: eight cosines, eight sines. The angle is a product in `f32`.
     ///
-    /// The rest the crate computes in single precision too, as PyTorch does. A sweep of all words (`src/init.rs`,
+    /// The rest the crate computes in single precision too, as PyTorch does. A sweep of all words (`src/torch/generator.rs`,
     /// `parts_of_normals_at_every_word`) bounds a radius by 1.64 roundings and a sine or cosine by 2 and 6.87e-15, which
     /// counts near its zeros; the product rounds once.
     fn block(uniforms: &[f32]) -> Vec<Normal> {

@@ -4,8 +4,8 @@ use crate::bounds::{self, AffineSums, CellSums, Near, Passed};
 use crate::same;
 use crate::source::{Kind, Source};
 use crate::support::{CELL_PARAMETERS, Checked, Order, Rows, reference_cell, torch_parameters};
-use elman_reference::Cell;
 use elman::{Embedding, Layer, Level, Linear, Rnn, RnnCell, Sequences, SequencesBuf, Step, StepBackward};
+use elman_reference::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 

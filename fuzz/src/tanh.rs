@@ -7,8 +7,8 @@ use crate::bounds::U;
 use crate::source::{Kind, Source};
 use crate::support::Checked;
 use crate::{OneAnswer, same};
+use elman::{Batch, Level, RnnCell, Sequences, Steps, Workspace};
 use elman_reference as reference;
-use elman::{Layer, Level, RnnCell, Sequences, Trace};
 use proptest::prelude::*;
 
 /// At most one unit in the last place from the reference, zero for denormal numbers, odd, never beyond 1, monotone, and NaN
@@ -75,7 +75,7 @@ fn tanh_of<const N: usize>(level: Level, x: [f32; N]) -> [f32; N] {
     let mut cell = RnnCell::<1, N>::zeros();
     cell.weight_ih[0] = x;
     let mut h = [0.0; N];
-    cell.step_at(level, &[1.0], &mut h);
+    cell.at(level).step_in_place(&[1.0], &mut h);
     h
 }
 
@@ -103,10 +103,10 @@ fn lanes<const N: usize>(source: &mut Source<'_>) -> Checked {
         let mut ones = RnnCell::<1, N>::zeros();
         ones.weight_ih[0] = [1.0; N];
         let input: Vec<[f32; 1]> = x.iter().cycle().take(batch).map(|x| [*x]).collect();
-        let mut trace = Trace::at(level);
-        ones.forward_into(Sequences::time_major(&input, 1, batch)?, &mut trace)?;
+        let mut workspace = Workspace::new().at(level);
+        let pass = workspace.forward(&ones, Sequences::time_major(&input, Steps(1), Batch(batch))?)?;
         for (sample, y) in (0..batch).zip(y.iter().cycle()) {
-            same("a sample of a batch", trace.output().row(sample, 0), &[*y; N])?;
+            same("a sample of a batch", pass.output().row(sample, 0), &[*y; N])?;
         }
     }
     Ok(())

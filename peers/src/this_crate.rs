@@ -5,7 +5,8 @@ use crate::work::{
     BATCH, COMPARED_LOSSES, Data, EMBEDDING, Kind, LEARNING_RATE, LETTERS, NEURONS, SINGLE_STEPS, STEPS, Work,
 };
 use elman::{
-    Adam, CrossEntropy, Embedding, Layer, Linear, Parameters, Rnn, RnnCell, RnnWeights, Sequences, SequencesBuf, Trace,
+    Adam, Batch, CrossEntropy, Embedding, Linear, Parameters, Pass, Passed, Rnn, RnnCell, RnnWeights, Sequences,
+    SequencesBuf, Steps, Workspace,
 };
 use std::hint::black_box;
 
@@ -49,7 +50,7 @@ fn cell<const H: usize>(data: &Data) -> Result<Box<RnnCell<H, H>>, Failure> {
 }
 
 fn weights<'a>(data: &'a Data, layer: &str) -> RnnWeights<'a> {
-    let get = |name: &str| data.get(&format!("{name}{layer}"));
+    let get = |name: &str| data.get(&format!("{name}{layer}")).into();
     RnnWeights {
         weight_ih: get("weight_ih"),
         weight_hh: get("weight_hh"),
@@ -62,24 +63,28 @@ struct Forward<const H: usize> {
     shape: (usize, usize),
     cell: Box<RnnCell<H, H>>,
     x: Vec<[f32; H]>,
-    trace: Trace<Box<RnnCell<H, H>>>,
+    workspace: Workspace<Box<RnnCell<H, H>>>,
 }
 
 impl<const H: usize> Forward<H> {
     fn new(work: Work, data: &Data) -> Result<Self, Failure> {
-        Ok(Self { shape: work.shape(), cell: cell(data)?, x: rows(data.get("x")), trace: Trace::default() })
+        Ok(Self { shape: work.shape(), cell: cell(data)?, x: rows(data.get("x")), workspace: Workspace::new() })
+    }
+
+    fn forward(&mut self) -> Result<Pass<'_, Box<RnnCell<H, H>>>, Failure> {
+        let (steps, batch) = self.shape;
+        let x = Sequences::batch_first(&self.x, Batch(batch), Steps(steps))?;
+        Ok(self.workspace.forward(&self.cell, x)?)
     }
 }
 
 impl<const H: usize> Candidate for Forward<H> {
     fn run(&mut self) -> Result<(), Failure> {
-        let (steps, batch) = self.shape;
-        Ok(self.cell.forward_into(Sequences::batch_first(&self.x, steps, batch)?, &mut self.trace)?)
+        self.forward().map(drop)
     }
 
     fn result(&mut self) -> Result<Vec<f32>, Failure> {
-        self.run()?;
-        Ok(batch_first(self.trace.output()))
+        Ok(batch_first(self.forward()?.output()))
     }
 }
 
@@ -93,7 +98,7 @@ struct Training<const H: usize> {
     cell: Box<RnnCell<H, H>>,
     x: Vec<[f32; H]>,
     d_output: Vec<[f32; H]>,
-    trace: Trace<Box<RnnCell<H, H>>>,
+    workspace: Workspace<Box<RnnCell<H, H>>>,
     gradients: Box<RnnCell<H, H>>,
 }
 
@@ -103,29 +108,33 @@ impl<const H: usize> Training<H> {
             cell: cell(data)?,
             x: rows(data.get("x")),
             d_output: rows(data.get("d_output")),
-            trace: Trace::default().with_d_input(),
+            workspace: Workspace::new().with_d_input(),
             gradients: RnnCell::zeros_boxed(),
         })
+    }
+
+    fn train(&mut self) -> Result<(Passed<'_, Box<RnnCell<H, H>>>, &RnnCell<H, H>), Failure> {
+        let x = Sequences::batch_first(&self.x, Batch(BATCH), Steps(STEPS))?;
+        let d_output = Sequences::batch_first(&self.d_output, Batch(BATCH), Steps(STEPS))?;
+        let passed = self.workspace.forward(&self.cell, x)?.backward_into(d_output, &mut self.gradients)?;
+        Ok((passed, &self.gradients))
     }
 }
 
 impl<const H: usize> Candidate for Training<H> {
     fn run(&mut self) -> Result<(), Failure> {
-        let x = Sequences::batch_first(&self.x, STEPS, BATCH)?;
-        let d_output = Sequences::batch_first(&self.d_output, STEPS, BATCH)?;
-        self.cell.forward_into(x, &mut self.trace)?;
-        Ok(self.cell.backward_into(x, &mut self.trace, d_output, &mut self.gradients)?)
+        self.train().map(drop)
     }
 
     fn result(&mut self) -> Result<Vec<f32>, Failure> {
-        self.run()?;
-        let d_x = self.trace.d_input().ok_or("the gradient of the input was not asked for")?;
-        let mut result = batch_first(self.trace.output());
-        result.extend(self.gradients.weight_ih_torch());
-        result.extend(self.gradients.weight_hh_torch());
-        result.extend(self.gradients.bias_ih);
+        let (passed, gradients) = self.train()?;
+        let d_x = passed.d_input().ok_or("the gradient of the input was not asked for")?;
+        let mut result = batch_first(passed.output());
+        result.extend(gradients.weight_ih_torch());
+        result.extend(gradients.weight_hh_torch());
+        result.extend(gradients.bias_ih);
         result.extend(batch_first(d_x));
-        result.extend(flattened(self.trace.d_initial()));
+        result.extend(flattened(passed.d_initial()));
         Ok(result)
     }
 }
@@ -136,7 +145,7 @@ struct Character {
     model: Model,
     gradients: Model,
     adam: Adam<Vec<f32>>,
-    trace: Trace<Model>,
+    workspace: Workspace<Model>,
     d_logits: SequencesBuf<[f32; LETTERS]>,
     tokens: Vec<usize>,
     targets: Vec<usize>,
@@ -154,7 +163,7 @@ impl Character {
             gradients: model.zeros_like(),
             model,
             adam: Adam::new(LEARNING_RATE),
-            trace: Trace::default(),
+            workspace: Workspace::new(),
             d_logits: SequencesBuf::default(),
             tokens: data.letters("tokens"),
             targets: data.letters("targets"),
@@ -165,11 +174,11 @@ impl Character {
 
 impl Candidate for Character {
     fn run(&mut self) -> Result<(), Failure> {
-        let tokens = Sequences::batch_first(&self.tokens, STEPS, BATCH)?;
-        let targets = Sequences::batch_first(&self.targets, STEPS, BATCH)?;
-        self.model.forward_into(tokens, &mut self.trace)?;
-        self.loss = CrossEntropy::mean().loss_into(self.trace.output(), targets, &mut self.d_logits)?;
-        self.model.backward_into(tokens, &mut self.trace, &self.d_logits, &mut self.gradients)?;
+        let tokens = Sequences::batch_first(&self.tokens, Batch(BATCH), Steps(STEPS))?;
+        let targets = Sequences::batch_first(&self.targets, Batch(BATCH), Steps(STEPS))?;
+        let pass = self.workspace.forward(&self.model, tokens)?;
+        self.loss = CrossEntropy::mean().loss_into(pass.output(), targets, &mut self.d_logits)?;
+        pass.backward_into(&self.d_logits, &mut self.gradients)?;
         Ok(self.adam.step(&mut self.model, &self.gradients)?)
     }
 

@@ -10,8 +10,8 @@ fn main() {
 mod api {
     use crate::common::Work;
     use elman::{
-        Adam, CrossEntropy, Embedding, Generator, Layer, Linear, Parameters, Rnn, RnnCell, Sequences, SequencesBuf,
-        StepTrace, Trace,
+        Adam, Batch, CrossEntropy, Embedding, Generator, Linear, Parameters, Rnn, RnnCell, Sequences, SequencesBuf,
+        StepTrace, Steps, Workspace,
     };
     use std::hint::black_box;
 
@@ -38,10 +38,10 @@ mod api {
         let mut generator = Generator::seed(1);
         let cell = RnnCell::<H, H>::boxed(&mut generator);
         let x = rows::<H>(&mut generator, STEPS * BATCH);
-        let mut trace = Trace::<Box<RnnCell<H, H>>>::at(level);
+        let mut workspace = Workspace::new().at(level);
         Work::new(1, move || {
-            let input = Sequences::batch_first(&x, STEPS, BATCH).unwrap();
-            cell.forward_into(input, &mut trace).unwrap();
+            let input = Sequences::batch_first(&x, Batch(BATCH), Steps(STEPS)).unwrap();
+            workspace.forward(&cell, input).unwrap();
         })
     }
 
@@ -51,13 +51,13 @@ mod api {
         let cell = RnnCell::<H, H>::boxed(&mut generator);
         let x = rows::<H>(&mut generator, STEPS * BATCH);
         let d = rows::<H>(&mut generator, STEPS * BATCH);
-        let mut trace = Trace::<Box<RnnCell<H, H>>>::at(level).with_d_input();
+        let mut workspace = Workspace::new().at(level).with_d_input();
         let mut gradients = cell.zeros_like();
         Work::new(1, move || {
-            let input = Sequences::batch_first(&x, STEPS, BATCH).unwrap();
-            let d_output = Sequences::batch_first(&d, STEPS, BATCH).unwrap();
-            cell.forward_into(input, &mut trace).unwrap();
-            cell.backward_into(input, &mut trace, d_output, &mut gradients).unwrap();
+            let input = Sequences::batch_first(&x, Batch(BATCH), Steps(STEPS)).unwrap();
+            let d_output = Sequences::batch_first(&d, Batch(BATCH), Steps(STEPS)).unwrap();
+            let pass = workspace.forward(&cell, input).unwrap();
+            pass.backward_into(d_output, &mut gradients).unwrap();
         })
     }
 
@@ -66,8 +66,8 @@ mod api {
         let mut generator = Generator::seed(1);
         let cell = RnnCell::<H, H>::boxed(&mut generator);
         let input = rows::<H>(&mut generator, 10_000);
-        let mut trace = Trace::<Box<RnnCell<H, H>>>::at(level);
-        Work::new(10_000, move || cell.forward_into(black_box(&input), &mut trace).unwrap())
+        let mut workspace = Workspace::new().at(level);
+        Work::new(10_000, move || _ = workspace.forward(&cell, black_box(&input)).unwrap())
     }
 
     /// A call for each step of one sequence; counts them.
@@ -76,7 +76,7 @@ mod api {
         let cell = RnnCell::<H, H>::boxed(&mut generator);
         let x = rows::<H>(&mut generator, 1)[0];
         let mut h = [0.0; H];
-        Work::new(1000, move || (0..1000).for_each(|_| cell.step_at(level, black_box(&x), &mut h)))
+        Work::new(1000, move || (0..1000).for_each(|_| cell.at(level).step_in_place(black_box(&x), &mut h)))
     }
 
     /// Training step by step, a cell and a linear layer, 16 steps at a time; counts the steps.
@@ -86,19 +86,18 @@ mod api {
         let mut generator = Generator::seed(1);
         let mut model = (RnnCell::<H, H>::new(&mut generator), Linear::<H, H>::new(&mut generator));
         let x = rows::<H>(&mut generator, CHUNK);
-        let mut trace = Box::new(StepTrace::<(RnnCell<H, H>, Linear<H, H>), CHUNK>::at(level));
+        let mut trace = Box::new(StepTrace::<(RnnCell<H, H>, Linear<H, H>), CHUNK>::new().at(level));
         let mut d_outputs = [[0.0; H]; CHUNK];
         let mut gradients = model.zeros_like();
-        let (mut adam, loss) = (Adam::new(1e-3).with_level(level), CrossEntropy::mean_of(CHUNK).with_level(level));
+        let (mut adam, loss) = (Adam::new(1e-3).at(level), CrossEntropy::mean_of(CHUNK).at(level));
         Work::new(CHUNK * REPEATED, move || {
             for _ in 0..REPEATED {
                 trace.clear();
                 for (step, (x, d_output)) in x.iter().zip(&mut d_outputs).enumerate() {
-                    let logits = trace.step(&model, black_box(x)).unwrap();
+                    let logits = trace.advance(&model, black_box(x)).unwrap();
                     *d_output = loss.row(&logits, step % H).unwrap().1;
                 }
-                gradients.fill_zero();
-                trace.backward(&model, &d_outputs, &mut gradients).unwrap();
+                trace.backward_into(&model, &d_outputs, &mut gradients).unwrap();
                 adam.step(&mut model, &gradients).unwrap();
             }
         })
@@ -113,14 +112,15 @@ mod api {
             Linear::<128, 65>::new(&mut generator),
         );
         let letters: Vec<usize> = (0..=STEPS * BATCH).map(|i| i * i % 65).collect();
-        let (mut trace, mut gradients, mut d_logits) = (Trace::at(level), model.zeros_like(), SequencesBuf::default());
-        let (mut adam, loss) = (Adam::new(1e-3).with_level(level), CrossEntropy::mean().with_level(level));
+        let (mut workspace, mut gradients) = (Workspace::new().at(level), model.zeros_like());
+        let mut d_logits = SequencesBuf::default();
+        let (mut adam, loss) = (Adam::new(1e-3).at(level), CrossEntropy::mean().at(level));
         Work::new(1, move || {
-            let input = Sequences::batch_first(&letters[..STEPS * BATCH], STEPS, BATCH).unwrap();
-            let targets = Sequences::batch_first(&letters[1..], STEPS, BATCH).unwrap();
-            model.forward_into(input, &mut trace).unwrap();
-            loss.loss_into(trace.output(), targets, &mut d_logits).unwrap();
-            model.backward_into(input, &mut trace, &d_logits, &mut gradients).unwrap();
+            let input = Sequences::batch_first(&letters[..STEPS * BATCH], Batch(BATCH), Steps(STEPS)).unwrap();
+            let targets = Sequences::batch_first(&letters[1..], Batch(BATCH), Steps(STEPS)).unwrap();
+            let pass = workspace.forward(&model, input).unwrap();
+            loss.loss_into(pass.output(), targets, &mut d_logits).unwrap();
+            pass.backward_into(&d_logits, &mut gradients).unwrap();
             adam.step(&mut model, &gradients).unwrap();
         })
     }
@@ -129,16 +129,17 @@ mod api {
     pub fn tutorial_1(level: Level) -> Work {
         let one_hot = HELLO.map(|letter| core::array::from_fn::<f32, 4, _>(|i| f32::from(i == letter)));
         let cell = RnnCell::<4, 4>::new(&mut Generator::seed(42));
-        let (mut trace, mut gradients, mut d_logits) = (Trace::at(level), cell.zeros_like(), SequencesBuf::default());
-        let loss = CrossEntropy::sum().with_level(level);
+        let (mut workspace, mut gradients) = (Workspace::new().at(level), cell.zeros_like());
+        let mut d_logits = SequencesBuf::default();
+        let loss = CrossEntropy::sum().at(level);
         Work::new(10, move || {
             for _ in 0..10 {
                 let mut cell = black_box(cell);
-                let mut adam = Adam::with_moments(0.1, [0.0; 40], [0.0; 40]).with_level(level);
+                let mut adam = Adam::with_moments(0.1, [0.0; 40], [0.0; 40]).at(level);
                 for _ in 0..15 {
-                    cell.forward_into(&one_hot, &mut trace).unwrap();
-                    loss.loss_into(trace.output(), &OHLOL, &mut d_logits).unwrap();
-                    cell.backward_into(&one_hot, &mut trace, &d_logits, &mut gradients).unwrap();
+                    let pass = workspace.forward(&cell, &one_hot).unwrap();
+                    loss.loss_into(pass.output(), &OHLOL, &mut d_logits).unwrap();
+                    pass.backward_into(&d_logits, &mut gradients).unwrap();
                     adam.step(&mut cell, &gradients).unwrap();
                 }
                 black_box(cell);
@@ -155,16 +156,17 @@ mod api {
             Linear::<8, 4>::new(&mut generator),
         );
         let mut trained = model.clone();
-        let (mut trace, mut gradients, mut d_logits) = (Trace::at(level), model.zeros_like(), SequencesBuf::default());
-        let loss = CrossEntropy::mean().with_level(level);
+        let (mut workspace, mut gradients) = (Workspace::new().at(level), model.zeros_like());
+        let mut d_logits = SequencesBuf::default();
+        let loss = CrossEntropy::mean().at(level);
         Work::new(3, move || {
             for _ in 0..3 {
                 trained.clone_from(&model);
-                let mut adam = Adam::with_moments(0.05, [0.0; 380], [0.0; 380]).with_level(level);
+                let mut adam = Adam::with_moments(0.05, [0.0; 380], [0.0; 380]).at(level);
                 for _ in 0..15 {
-                    trained.forward_into(&HELLO, &mut trace).unwrap();
-                    loss.loss_into(trace.output(), &OHLOL, &mut d_logits).unwrap();
-                    trained.backward_into(&HELLO, &mut trace, &d_logits, &mut gradients).unwrap();
+                    let pass = workspace.forward(&trained, &HELLO).unwrap();
+                    loss.loss_into(pass.output(), &OHLOL, &mut d_logits).unwrap();
+                    pass.backward_into(&d_logits, &mut gradients).unwrap();
                     adam.step(&mut trained, &gradients).unwrap();
                 }
             }

@@ -3,7 +3,7 @@
 use super::Embedding;
 use crate::data::error::Error;
 use crate::data::sequences::{Sequences, SequencesBuf};
-use crate::kernels::gradient::Cascade;
+use crate::kernels::gradient::RowCascade;
 use crate::kernels::order::blocks_from_the_end;
 use crate::model::layer::{Gradients, Layer, Run, Start, check_output_shape, sealed};
 use crate::model::parameters::Parameters;
@@ -13,7 +13,7 @@ use crate::model::parameters::Parameters;
 pub struct EmbeddingCache<const E: usize> {
     output: SequencesBuf<[f32; E]>,
     /// Of the gradients, a row a token.
-    cascade: Cascade,
+    cascade: RowCascade,
 }
 
 impl<const V: usize, const E: usize> sealed::Sealed for Embedding<V, E> {}
@@ -92,7 +92,7 @@ impl<const V: usize, const E: usize> Layer for Embedding<V, E> {
             }
         }
         if how.complete {
-            cache.cascade.finish(gradients.weight.as_flattened_mut());
+            cache.cascade.finish(&mut gradients.weight);
         }
         Ok(())
     }

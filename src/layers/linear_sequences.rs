@@ -3,7 +3,7 @@
 use super::Linear;
 use crate::data::error::Error;
 use crate::data::sequences::{Sequences, SequencesBuf};
-use crate::kernels::gradient::{Block, BlockSums};
+use crate::kernels::gradient::{Block, BlockSums, TENSORS};
 use crate::kernels::order::{SAMPLES_PER_GROUP, STEPS_PER_BLOCK, blocks_from_the_end, samples_per_share};
 use crate::kernels::rows::Rows;
 use crate::kernels::scratch::Scratch;
@@ -13,7 +13,7 @@ use crate::kernels::tuning::FAR;
 use crate::model::layer::{Gradients, Layer, Run, Start, check_output_shape, sealed};
 use crate::model::parameters::Parameters;
 use crate::simd::{Kernel, Level, Simd};
-use crate::threads::{self, Divide, ShareGradients, ShareMemory, ShareOutputs};
+use crate::threads::{self, Divide, ShareMemory, ShareOutputs};
 use alloc::vec::Vec;
 
 /// What a [`Linear`] keeps between forward and backward, and its memory for both.
@@ -25,7 +25,14 @@ pub struct LinearCache<const IN: usize, const OUT: usize> {
     packed_transpose: Panels,
     /// One for every group of samples.
     scratch: Vec<Scratch>,
-    share_gradients: ShareMemory<2>,
+    share_gradients: ShareMemory,
+}
+
+impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
+    /// What a backward computes.
+    fn tensors_mut(&mut self) -> [&mut [f32]; TENSORS] {
+        [self.weight.as_flattened_mut(), &mut self.bias, &mut [], &mut []]
+    }
 }
 
 impl<const IN: usize, const OUT: usize> sealed::Sealed for Linear<IN, OUT> {}
@@ -99,7 +106,7 @@ impl<const IN: usize, const OUT: usize> Layer for Linear<IN, OUT> {
     ) -> Result<(), Error> {
         self.check_backward(input, cache, d_output.shape(), &())?;
         if how.start != Start::Continue {
-            cache.share_gradients.reset(input.batch(), [self.weight.as_flattened(), &self.bias]);
+            cache.share_gradients.reset(input.batch(), [IN * OUT, OUT, 0, 0]);
             if how.start == Start::Zero {
                 gradients.fill_zero();
             }
@@ -121,12 +128,12 @@ impl<const IN: usize, const OUT: usize> Layer for Linear<IN, OUT> {
                 samples: samples_per_share(input.batch()),
                 scratch: threads::scratch_of_groups(&mut cache.scratch, input.batch()),
                 d_input: run.d_input.then_some(cache.d_input.rows_mut().as_flattened_mut()),
-                gradients: cache.share_gradients.shares([gradients.weight.as_flattened_mut(), &mut gradients.bias]),
+                gradients: cache.share_gradients.shares(gradients.tensors_mut()),
             },
         };
         threads::run_pieces(run.threads, work, threads::operations(&[4, input.steps(), input.batch(), IN, OUT]));
         if how.complete {
-            cache.share_gradients.add_to([gradients.weight.as_flattened_mut(), &mut gradients.bias]);
+            cache.share_gradients.add_to(gradients.tensors_mut());
         }
         Ok(())
     }
@@ -183,7 +190,7 @@ struct BackwardShares<'a> {
     d_output: Rows<'a>,
     packed: &'a Panels,
     /// The gradients are those of the weights and of the bias.
-    outputs: ShareOutputs<'a, 2>,
+    outputs: ShareOutputs<'a>,
 }
 
 impl Divide for BackwardShares<'_> {
@@ -209,12 +216,12 @@ impl Divide for BackwardShares<'_> {
     fn run(self) {
         let Self { level, samples, steps, mut input, mut d_output, packed, outputs } = self;
         let ShareOutputs { scratch, mut d_input, gradients, .. } = outputs;
-        let mut gradients = gradients.map(ShareGradients::only);
+        let mut gradients = gradients.only();
         let mut left = samples;
         while left > 0 {
             let samples = left.min(SAMPLES_PER_GROUP);
             let scratch = &mut scratch[0];
-            let gradients = gradients.each_mut().map(BlockSums::reborrow);
+            let gradients = &mut gradients;
             ParameterGradients { input, d_output, samples, steps, scratch, gradients }.at(level);
             let (d_input_of_group, d_input_rest) =
                 d_input.map(|rows| rows.split_at_mut(samples * steps * input.width)).unzip();
@@ -238,39 +245,39 @@ impl Divide for BackwardShares<'_> {
 }
 
 /// `dW += x dy^T`, `db += dy`
-struct ParameterGradients<'a> {
+struct ParameterGradients<'a, 'g> {
     input: Rows<'a>,
     d_output: Rows<'a>,
     samples: usize,
     steps: usize,
     scratch: &'a mut Scratch,
     /// Of the weights and of the bias.
-    gradients: [BlockSums<'a>; 2],
+    gradients: &'a mut BlockSums<'g>,
 }
 
-impl ParameterGradients<'_> {
+impl ParameterGradients<'_, '_> {
     #[inline(never)]
     fn at(self, level: Level) {
         level.run(self);
     }
 }
 
-impl Kernel for ParameterGradients<'_> {
+impl Kernel for ParameterGradients<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let mut gradients = self.gradients;
-        let columns = gradients[1].sums.len();
+        let gradients = self.gradients;
+        let columns = gradients.tensors[1].len();
         let rows = self.samples * STEPS_PER_BLOCK.min(self.steps);
         let memory = self.scratch.get(Block::memory(s, rows, columns, self.input.width));
         for (start, end) in blocks_from_the_end(self.steps) {
             let grid = (self.samples, end - start);
             let (x, d_y) = (self.input.from_inner(start), self.d_output.from_inner(start));
             let mut block = Block::pack(s, &d_y, grid, columns, memory);
-            block.add_outer_products(s, &x, gradients[0].sums);
-            block.add_rows(s, [&mut *gradients[1].sums]);
-            gradients.iter_mut().for_each(BlockSums::count_block);
+            block.add_outer_products(s, &x, gradients.tensors[0]);
+            block.add_rows(s, [&mut *gradients.tensors[1]]);
+            gradients.count_block();
         }
     }
 }

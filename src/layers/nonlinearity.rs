@@ -21,7 +21,7 @@ pub(crate) trait BatchKernels: Activation {
     #[cfg(feature = "alloc")]
     fn forward(level: Level, work: Forward<'_>);
     #[cfg(feature = "alloc")]
-    fn backward(level: Level, work: Backward<'_>);
+    fn backward(level: Level, work: Backward<'_, '_>);
 }
 
 macro_rules! impl_nonlinearity {
@@ -37,7 +37,7 @@ macro_rules! impl_nonlinearity {
                 }
                 #[cfg(feature = "alloc")]
                 #[inline(never)]
-                fn backward(level: Level, work: Backward<'_>) {
+                fn backward(level: Level, work: Backward<'_, '_>) {
                     level.run(BackwardOf(work, PhantomData::<$cell>));
                 }
             }

@@ -3,12 +3,11 @@
 //! Sizes are values here, not types: this code does not grow with every size of a cell.
 
 use super::nonlinearity::BatchKernels;
-use crate::kernels::gradient::BlockSums;
 use crate::kernels::order::SAMPLES_PER_GROUP;
 use crate::kernels::recurrence::backward::{Backward, BackwardInputs};
 use crate::kernels::recurrence::forward::Forward;
 use crate::simd::Level;
-use crate::threads::{Divide, ShareGradients, ShareOutputs};
+use crate::threads::{Divide, ShareOutputs};
 
 /// A forward over samples.
 pub(super) struct ForwardSamples<'a, C> {
@@ -53,7 +52,7 @@ pub(super) struct BackwardShares<'a, C> {
     pub(super) level: Level,
     pub(super) inputs: BackwardInputs<'a>,
     /// The gradients are those of the weights of the input and of the recurrence, and of both biases.
-    pub(super) outputs: ShareOutputs<'a, 4>,
+    pub(super) outputs: ShareOutputs<'a>,
     /// `[samples][hidden]`
     pub(super) d_initial: &'a mut [f32],
 }
@@ -78,7 +77,7 @@ impl<C: BatchKernels> Divide for BackwardShares<'_, C> {
     fn run(self) {
         let Self { level, mut inputs, outputs, mut d_initial, .. } = self;
         let ShareOutputs { scratch, mut d_input, gradients, .. } = outputs;
-        let mut gradients = gradients.map(ShareGradients::only);
+        let mut gradients = gradients.only();
         while inputs.samples > 0 {
             let group;
             (group, inputs) = inputs.split_at(inputs.samples.min(SAMPLES_PER_GROUP));
@@ -91,7 +90,7 @@ impl<C: BatchKernels> Divide for BackwardShares<'_, C> {
                 scratch: &mut scratch[0],
                 d_input: d_input_of_group,
                 d_initial: d_initial_of_group,
-                gradients: gradients.each_mut().map(BlockSums::reborrow),
+                gradients: &mut gradients,
             };
             C::backward(level, backward);
         }

@@ -31,7 +31,7 @@ pub struct RnnCellCache<const IN: usize, const HID: usize> {
     packed_transpose: PackedTranspose,
     /// One for every group of samples.
     scratch: Vec<Scratch>,
-    share_gradients: ShareMemory<4>,
+    share_gradients: ShareMemory,
     d_input: SequencesBuf<[f32; IN]>,
     d_initial: Vec<[f32; HID]>,
 }
@@ -204,9 +204,7 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
         check_rows(input, cache.output.view().shape(), d_output.shape(), 1, d_final)?;
         let (steps, samples) = input.shape();
         if how.start != Start::Continue {
-            let Self { weight_ih, weight_hh, bias_ih, bias_hh, .. } = self;
-            let tensors = [weight_ih.as_flattened(), weight_hh.as_flattened(), bias_ih, bias_hh];
-            cache.share_gradients.reset(samples, tensors);
+            cache.share_gradients.reset(samples, [IN * HID, HID * HID, HID, HID]);
             if how.start == Start::Zero {
                 gradients.fill_zero();
             }

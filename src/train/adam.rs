@@ -188,8 +188,8 @@ impl<M: Moments> Adam<M> {
             eps: self.eps as f32,
             smallest_moment,
             smallest_gradient: smallest_moment * (1 << 24) as f32,
-            smallest_moving: (f64::from(smallest_moment) / step) as f32,
-            smallest_squared: libm::sqrt(f64::from(smallest_moment) / (1.0 - beta2)) as f32,
+            smallest_moving: smallest_moment / step as f32,
+            smallest_squared: libm::sqrtf(smallest_moment / (1.0 - beta2) as f32),
         };
         let (mut first, mut second) = (self.first.numbers(), self.second.numbers());
         let level = self.level;

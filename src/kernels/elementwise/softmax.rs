@@ -102,10 +102,11 @@ impl<const ROWS: usize> Kernel for SoftmaxRows<'_, ROWS> {
         }
         // The logarithm of a product is the sum of the logarithms. A row's sum is at least 1, and at most its length.
         let (mut product, mut of_targets) = (1.0, 0.0);
+        let smallest = SMALLEST_GRADIENT / scale;
         for i in 0..ROWS {
             let (logits, target, row) = (logits[i], targets[i], &mut d_logits[i * width..(i + 1) * width]);
             let sum = halved(exponentials[i].sums, |a, b| a + b);
-            exponentials[i].multiply(s, scale / sum, row);
+            exponentials[i].multiply(s, scale / sum, smallest * sum, row);
             row[target] -= scale;
             product *= f64::from(sum);
             of_targets += f64::from(logits[target]) - f64::from(largest[i]);
@@ -164,11 +165,11 @@ impl<S: Simd> Exponentials<S> {
         }
     }
 
-    /// `row *= number`, zero where that would be below [`SMALLEST_GRADIENT`].
+    /// `row *= number`, zero where a number of it is below the smallest.
     #[inline(always)]
-    fn multiply(&self, s: S, number: f32, row: &mut [f32]) {
+    fn multiply(&self, s: S, number: f32, smallest: f32, row: &mut [f32]) {
         // Before the product, as denormal results cost most where they arise.
-        let smallest = s.splat(SMALLEST_GRADIENT / number);
+        let smallest = s.splat(smallest);
         let mut first = 0;
         while first + S::LANES <= row.len() {
             let numbers = starting_at_mut(row, first);

@@ -11,5 +11,5 @@ mod tile;
 #[cfg(feature = "alloc")]
 pub(crate) use block::{Block, Source};
 #[cfg(feature = "alloc")]
-pub(crate) use cascade::{BlockSums, Cascade};
+pub(crate) use cascade::{BlockSums, Cascade, RowCascade, TENSORS};
 pub(crate) use row::{add_outer_product, add_row};

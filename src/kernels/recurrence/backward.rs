@@ -83,7 +83,7 @@ impl BackwardInputs<'_> {
 }
 
 /// The work of a backward over one group of samples.
-pub(crate) struct Backward<'a> {
+pub(crate) struct Backward<'a, 'g> {
     pub(crate) inputs: BackwardInputs<'a>,
     pub(crate) scratch: &'a mut Scratch,
     /// `[samples][steps][inputs]`, where anybody asks for it.
@@ -91,18 +91,18 @@ pub(crate) struct Backward<'a> {
     /// `[samples][hidden]`: of each block, and at the end of the first one
     pub(crate) d_initial: &'a mut [f32],
     /// Gradients of the weights of the input and of the recurrence, and of both biases, are added to these.
-    pub(crate) gradients: [BlockSums<'a>; 4],
+    pub(crate) gradients: &'a mut BlockSums<'g>,
 }
 
 /// Backward of one layer over one group of samples.
-pub(crate) struct BackwardOf<'a, A>(pub(crate) Backward<'a>, pub(crate) PhantomData<A>);
+pub(crate) struct BackwardOf<'a, 'g, A>(pub(crate) Backward<'a, 'g>, pub(crate) PhantomData<A>);
 
-impl<A: Activation> Kernel for BackwardOf<'_, A> {
+impl<A: Activation> Kernel for BackwardOf<'_, '_, A> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self(Backward { inputs, scratch, d_input, d_initial, mut gradients }, _) = self;
+        let Self(Backward { inputs, scratch, d_input, d_initial, gradients }, _) = self;
         let BackwardInputs { hidden, samples, steps, input, initial, output, d_output, d_final: last, packed, .. } =
             inputs;
         let in_lanes = back_in_lanes(S::LANES, hidden, samples);
@@ -165,12 +165,11 @@ impl<A: Activation> Kernel for BackwardOf<'_, A> {
             } else {
                 Block::pack(s, &d_sum_rows, grid, hidden, block_memory)
             };
-            let [d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh] =
-                gradients.each_mut().map(|gradient| &mut *gradient.sums);
+            let [d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh] = &mut gradients.tensors;
             block.add_outer_products(s, &input.from_inner(start), d_weight_ih);
             block.add_outer_products(s, &Previous { initial, output, first: start }, d_weight_hh);
-            block.add_rows(s, [d_bias_ih, d_bias_hh]);
-            gradients.iter_mut().for_each(BlockSums::count_block);
+            block.add_rows(s, [&mut **d_bias_ih, &mut **d_bias_hh]);
+            gradients.count_block();
             if !d_input.is_empty() && !in_lanes {
                 let together = (NEAR / (slots * hidden)).max(1);
                 for first in (0..samples).step_by(together) {

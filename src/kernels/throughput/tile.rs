@@ -62,11 +62,14 @@ pub(crate) trait Epilogue: Copy {
     /// are few of them.
     const IS_LONG: bool;
 
-    /// For the rows from one on.
-    fn at_row(self, outer: usize, inner: usize) -> Self;
-
-    /// Of row `m`, `V` vectors from a column on, of so many columns.
-    fn finish<S: Simd, const V: usize>(self, s: S, m: usize, columns: &Range<usize>, sums: [S::F32; V]) -> [S::F32; V];
+    /// Of the row at a place on the grid, `V` vectors of columns.
+    fn finish<S: Simd, const V: usize>(
+        &self,
+        s: S,
+        place: (usize, usize),
+        columns: &Range<usize>,
+        sums: [S::F32; V],
+    ) -> [S::F32; V];
 }
 
 /// They are the result.
@@ -77,12 +80,13 @@ impl Epilogue for Store {
     const IS_LONG: bool = false;
 
     #[inline(always)]
-    fn at_row(self, _: usize, _: usize) -> Self {
-        self
-    }
-
-    #[inline(always)]
-    fn finish<S: Simd, const V: usize>(self, _: S, _: usize, _: &Range<usize>, sums: [S::F32; V]) -> [S::F32; V] {
+    fn finish<S: Simd, const V: usize>(
+        &self,
+        _: S,
+        _: (usize, usize),
+        _: &Range<usize>,
+        sums: [S::F32; V],
+    ) -> [S::F32; V] {
         sums
     }
 }
@@ -95,12 +99,13 @@ impl<C: Activation> Epilogue for Activate<C> {
     const IS_LONG: bool = true;
 
     #[inline(always)]
-    fn at_row(self, _: usize, _: usize) -> Self {
-        self
-    }
-
-    #[inline(always)]
-    fn finish<S: Simd, const V: usize>(self, s: S, _: usize, _: &Range<usize>, sums: [S::F32; V]) -> [S::F32; V] {
+    fn finish<S: Simd, const V: usize>(
+        &self,
+        s: S,
+        _: (usize, usize),
+        _: &Range<usize>,
+        sums: [S::F32; V],
+    ) -> [S::F32; V] {
         let mut states: [S::F32; V] = zeros();
         unrolled!(v < V, {
             states[v] = C::activate(s, sums[v]);
@@ -121,13 +126,14 @@ impl<C: Activation> Epilogue for BeforeActivation<'_, C> {
     const IS_LONG: bool = false;
 
     #[inline(always)]
-    fn at_row(self, outer: usize, inner: usize) -> Self {
-        Self { states: self.states.along_inner(outer, inner), ..self }
-    }
-
-    #[inline(always)]
-    fn finish<S: Simd, const V: usize>(self, s: S, m: usize, columns: &Range<usize>, d: [S::F32; V]) -> [S::F32; V] {
-        let states = load_row::<S, V>(s, &self.states, m, columns);
+    fn finish<S: Simd, const V: usize>(
+        &self,
+        s: S,
+        (outer, inner): (usize, usize),
+        columns: &Range<usize>,
+        d: [S::F32; V],
+    ) -> [S::F32; V] {
+        let states = load_row::<S, V>(s, self.states.starting_at(outer, inner), 0, columns);
         let mut d_sums: [S::F32; V] = zeros();
         unrolled!(v < V, {
             d_sums[v] = C::d_sum(s, d[v], states[v]);
@@ -178,13 +184,13 @@ fn each_line(data: &[f32], stride: usize, rows: usize, columns: Range<usize>, ea
     }
 }
 
-/// Vectors of row `m` from the first column on; a single one may reach beyond the last column. Zeros, where no rows stand for
+/// Vectors of the row that begins at `first`, from the first column on; a single one may reach beyond the last column. Zeros, where no rows stand for
 /// those.
 #[inline(always)]
-fn load_row<S: Simd, const V: usize>(s: S, rows: &Rows<'_>, m: usize, columns: &Range<usize>) -> [S::F32; V] {
+fn load_row<S: Simd, const V: usize>(s: S, rows: &[f32], first: usize, columns: &Range<usize>) -> [S::F32; V] {
     let mut vectors: [S::F32; V] = zeros();
-    if !rows.data.is_empty() {
-        let from = starting_at(rows.data, m * rows.inner + columns.start);
+    if !rows.is_empty() {
+        let from = starting_at(rows, first + columns.start);
         if V == 1 {
             vectors[0] = load_some(s, &from[..columns.len()]);
         } else {
@@ -284,7 +290,8 @@ pub(crate) fn multiply<S: Simd, E: Epilogue>(
     for i in 0..count {
         let panel = if from_the_right { count - 1 - i } else { i };
         for gate in 0..matrices[0].gates() {
-            multiply_panel(s, matrices.map(|matrix| (matrix, gate)), panel, gate, grid, work, epilogue);
+            let [first, second] = matrices;
+            multiply_panel(s, [(first, gate), (second, gate)], panel, gate, grid, work, epilogue);
         }
     }
 }
@@ -300,17 +307,19 @@ pub(crate) fn multiply_panel<S: Simd, E: Epilogue>(
     work: &mut Multiply<'_>,
     epilogue: E,
 ) {
-    let width = matrices[0].0.columns();
+    // Not by `map` of the array, which is a call.
+    let [(first, first_gate), (second, second_gate)] = matrices;
+    let width = first.columns();
     let parts = Parts {
-        panels: matrices.map(|(matrix, gate)| matrix.panel(panel, gate)),
-        chains: matrices.map(|(matrix, _)| chains(matrix.rows(), matrix.outputs())),
+        panels: [first.panel(panel, first_gate), second.panel(panel, second_gate)],
+        chains: [chains(first.rows(), first.outputs()), chains(second.rows(), second.outputs())],
         first: to * width,
         columns: width,
     };
     if parts.panels[0].span.is_half(s) {
-        run_tiles(s.half(), parts, grid, work, epilogue);
+        run_tiles(s.half(), &parts, grid, work, &epilogue);
     } else {
-        run_tiles(s, parts, grid, work, epilogue);
+        run_tiles(s, &parts, grid, work, &epilogue);
     }
 }
 
@@ -326,7 +335,13 @@ struct Parts<'a> {
 }
 
 #[inline(always)]
-fn run_tiles<S: Simd, E: Epilogue>(s: S, parts: Parts<'_>, grid: (usize, usize), work: &mut Multiply<'_>, epilogue: E) {
+fn run_tiles<S: Simd, E: Epilogue>(
+    s: S,
+    parts: &Parts<'_>,
+    grid: (usize, usize),
+    work: &mut Multiply<'_>,
+    epilogue: &E,
+) {
     let vectors = parts.panels[0].span.width / S::LANES;
     let chains = parts.chains[..work.parts()].iter().fold(1, |most, chains| most.max(*chains));
     let side_by_side = chains.min(chains_side_by_side::<S>());
@@ -347,7 +362,7 @@ fn run_tiles<S: Simd, E: Epilogue>(s: S, parts: Parts<'_>, grid: (usize, usize),
 
 /// Which tile, of which rows.
 struct Place<'a, 'r, E> {
-    parts: Parts<'a>,
+    parts: &'a Parts<'a>,
     work: &'a mut Multiply<'r>,
     outer: usize,
     /// The first row.
@@ -356,7 +371,7 @@ struct Place<'a, 'r, E> {
     skip: usize,
     /// How many tiles, one behind the other.
     tiles: usize,
-    epilogue: E,
+    epilogue: &'a E,
 }
 
 /// Calls the tile of a shape (chains side by side, rows, vectors), one that [`run_tiles`] can name.
@@ -417,7 +432,7 @@ impl<E: Epilogue, const C: usize, const M: usize, const V: usize> Kernel for Mul
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Place { parts: Parts { panels, chains, first, columns }, work, outer, inner, skip, tiles, epilogue } =
+        let Place { parts: &Parts { ref panels, chains, first, columns }, work, outer, inner, skip, tiles, epilogue } =
             self.0;
         let columns = first + panels[0].span.first..first + columns;
         let prefetches = work.prefetches();
@@ -428,10 +443,10 @@ impl<E: Epilogue, const C: usize, const M: usize, const V: usize> Kernel for Mul
                 let (inner, of) = (inner..inner + M, columns.end);
                 s.call(Prefetch { work, outer, inner, columns: columns.start..columns.start + V * S::LANES, of });
             }
-            let from = work.start.along_inner(outer, inner);
+            let from = work.start.starting_at(outer, inner);
             let mut sums: [[S::F32; V]; M] = zeros();
             unrolled!(m < M, {
-                sums[m] = load_row::<S, V>(s, &from, m, &columns);
+                sums[m] = load_row::<S, V>(s, from, m * work.start.inner, &columns);
             });
             for part in 0..work.parts() {
                 let k = panels[part].data.len() / (V * S::LANES);
@@ -442,7 +457,7 @@ impl<E: Epilogue, const C: usize, const M: usize, const V: usize> Kernel for Mul
                 });
                 sums = sum::<S, _, C, M, V>(s, panels[part].data, x, chains[part], sums);
             }
-            let (to, epilogue) = (work.output.rows(outer, inner), epilogue.at_row(outer, inner));
+            let to = work.output.rows(outer, inner);
             if const { E::IS_LONG && !finishes_in_registers::<S>() } {
                 // Out of a copy, made vector by vector: the sums themselves would have to be in memory all the time.
                 let mut finished: [[S::F32; V]; M] = zeros();
@@ -450,13 +465,14 @@ impl<E: Epilogue, const C: usize, const M: usize, const V: usize> Kernel for Mul
                     finished[m] = sums[m];
                 });
                 let sums = bytemuck::must_cast_slice(&finished);
-                let finish = FinishRows::<E, V> { sums, to, skip, columns: columns.clone(), epilogue };
+                let place = (outer, inner);
+                let finish = FinishRows::<E, V> { sums, to, skip, place, columns: columns.clone(), epilogue };
                 if const { finishes_apart::<S>() } { s.call(finish) } else { finish.run(s) }
             } else {
                 unrolled!(m < M, {
                     if m >= skip {
                         let row = &mut to.data[m * to.inner..][columns.clone()];
-                        let finished = epilogue.finish::<S, V>(s, m, &columns, sums[m]);
+                        let finished = epilogue.finish::<S, V>(s, (outer, inner + m), &columns, sums[m]);
                         unrolled!(v < V, {
                             store::<S, V>(s, finished[v], starting_at_mut(row, v * S::LANES));
                         });
@@ -473,8 +489,10 @@ struct FinishRows<'a, E, const V: usize> {
     sums: &'a [f32],
     to: RowsMut<'a>,
     skip: usize,
+    /// Of the first row.
+    place: (usize, usize),
     columns: Range<usize>,
-    epilogue: E,
+    epilogue: &'a E,
 }
 
 impl<E: Epilogue, const V: usize> Kernel for FinishRows<'_, E, V> {
@@ -482,13 +500,13 @@ impl<E: Epilogue, const V: usize> Kernel for FinishRows<'_, E, V> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { sums, to, skip, columns, epilogue } = self;
+        let Self { sums, to, skip, place: (outer, inner), columns, epilogue } = self;
         let mut m = skip;
         while m < sums.len() / (V * S::LANES) {
             let row = &mut to.data[m * to.inner..][columns.clone()];
             unrolled!(v < V, {
                 let sum = s.load(starting_at(sums, (m * V + v) * S::LANES));
-                let [finished] = epilogue.finish::<S, 1>(s, m, &columns, [sum]);
+                let [finished] = epilogue.finish::<S, 1>(s, (outer, inner + m), &columns, [sum]);
                 store::<S, V>(s, finished, starting_at_mut(row, v * S::LANES));
             });
             m += 1;
