@@ -19,7 +19,7 @@ mod threads;
 mod torch;
 mod train;
 
-pub use cells::{Relu, Tanh};
+pub use cells::*;
 pub use data::error::{Error, Shape};
 #[cfg(feature = "alloc")]
 pub use data::sequences::SequencesBuf;

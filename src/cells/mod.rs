@@ -3,11 +3,27 @@
 //! Everything else, the products with weights, the way through time and back, threads, streams, is written once over these
 //! traits. A cell is one short file here.
 
-mod relu;
-mod tanh;
+#[cfg(all(test, feature = "std"))]
+pub(crate) mod gated;
+/// The cells of one sum, a file each. [`for_each_cell`] does something for all of them.
+macro_rules! cells {
+    ($($file:ident::$cell:ident),+ $(,)?) => {
+        $(
+            mod $file;
+            pub use $file::$cell;
+        )+
 
-pub use relu::Relu;
-pub use tanh::Tanh;
+        /// Calls a macro with every cell.
+        macro_rules! for_each_cell {
+            ($do:ident) => {
+                $do!($($cell)+);
+            };
+        }
+        pub(crate) use for_each_cell;
+    };
+}
+
+cells!(relu::Relu, tanh::Tanh);
 
 use crate::simd::Simd;
 

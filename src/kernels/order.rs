@@ -45,13 +45,16 @@ pub(crate) const fn chain_start(c: usize, chains: usize, k: usize) -> usize {
 }
 
 /// Steps that are projected, differentiated and summed into the weight gradients together, while they are in cache.
+#[cfg(feature = "alloc")]
 pub(crate) const STEPS_PER_BLOCK: usize = 16;
 
 /// Samples that go through a backward together, and the least that a thread is given.
+#[cfg(feature = "alloc")]
 pub(crate) const SAMPLES_PER_GROUP: usize = 16;
 
 /// Shares of a batch whose gradients are summed apart, and then added: so many that there are enough for the threads, so few
 /// that their memory stays a small multiple of the parameters however large the batch.
+#[cfg(feature = "alloc")]
 const MOST_SHARES: usize = 32;
 
 /// Samples in a share: whole groups.

@@ -5,6 +5,7 @@
 /// Of sequences, the outer axis are the samples and the inner one the steps. Distances are in numbers, so that any order of
 /// memory fits: batch-first, time-major, the same row for all (0).
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "alloc"), allow(dead_code, reason = "batches need more of it than a step"))]
 pub(crate) struct Rows<'a> {
     pub(crate) data: &'a [f32],
     pub(crate) width: usize,
@@ -16,6 +17,7 @@ pub(crate) struct Rows<'a> {
     whole: usize,
 }
 
+#[cfg_attr(not(feature = "alloc"), allow(dead_code, reason = "as above"))]
 impl<'a> Rows<'a> {
     /// No numbers, which stand for zeros.
     pub(crate) const ZEROS: Rows<'static> = Rows { data: &[], width: 0, outer: 0, inner: 0, whole: 0 };
@@ -81,13 +83,13 @@ impl<'a> Rows<'a> {
 
     /// The same rows from a place on the outer axis on; none beyond its end.
     #[inline(always)]
-    pub(crate) fn from_outer(self, outer: usize) -> Self {
+    pub(crate) fn skip_outer(self, outer: usize) -> Self {
         Self { data: &self.data[(outer * self.outer).min(self.data.len())..], ..self }
     }
 
     /// The same rows from a place on the inner axis on; none beyond its end.
     #[inline(always)]
-    pub(crate) fn from_inner(self, inner: usize) -> Self {
+    pub(crate) fn skip_inner(self, inner: usize) -> Self {
         Self { data: &self.data[(inner * self.inner).min(self.data.len())..], ..self }
     }
 

@@ -167,7 +167,7 @@ impl Divide for ProjectSamples<'_> {
         let (out, out_rest) = projection.out.split_at_mut(numbers);
         let rest = Projection {
             samples: projection.samples - samples,
-            input: projection.input.from_outer(samples),
+            input: projection.input.skip_outer(samples),
             out: out_rest,
             steps: projection.steps.clone(),
             ..projection
@@ -205,8 +205,8 @@ impl Divide for BackwardShares<'_> {
             Self { samples, outputs, ..self },
             Self {
                 samples: self.samples - samples,
-                input: self.input.from_outer(samples),
-                d_output: self.d_output.from_outer(samples),
+                input: self.input.skip_outer(samples),
+                d_output: self.d_output.skip_outer(samples),
                 outputs: outputs_rest,
                 ..self
             },
@@ -238,7 +238,7 @@ impl Divide for BackwardShares<'_> {
                 };
                 projection.at(level);
             }
-            (input, d_output) = (input.from_outer(samples), d_output.from_outer(samples));
+            (input, d_output) = (input.skip_outer(samples), d_output.skip_outer(samples));
             (d_input, left) = (d_input_rest, left - samples);
         }
     }
@@ -273,7 +273,7 @@ impl Kernel for ParameterGradients<'_, '_> {
         let memory = self.scratch.get(Block::memory(s, rows, columns, self.input.width));
         for (start, end) in blocks_from_the_end(self.steps) {
             let grid = (self.samples, end - start);
-            let (x, d_y) = (self.input.from_inner(start), self.d_output.from_inner(start));
+            let (x, d_y) = (self.input.skip_inner(start), self.d_output.skip_inner(start));
             let mut block = Block::pack(s, &d_y, grid, columns, memory);
             block.add_outer_products(s, &x, gradients.tensors[0]);
             block.add_rows(s, [&mut *gradients.tensors[1]]);

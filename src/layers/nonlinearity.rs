@@ -1,10 +1,12 @@
 //! The cells that layers can be made of, and the kernels that are compiled for each of them.
 
-use crate::cells::{Activation, Relu, Tanh};
+use crate::cells::*;
 #[cfg(feature = "alloc")]
-use crate::kernels::recurrence::backward::{Backward, BackwardOf};
+use crate::kernels::recurrence::backward::BackwardOf;
 #[cfg(feature = "alloc")]
-use crate::kernels::recurrence::forward::{Forward, ForwardOf};
+use crate::kernels::recurrence::forward::ForwardOf;
+#[cfg(feature = "alloc")]
+use crate::kernels::recurrence::work::{Backward, Forward};
 #[cfg(feature = "alloc")]
 use crate::simd::Level;
 #[cfg(feature = "alloc")]
@@ -45,4 +47,4 @@ macro_rules! impl_nonlinearity {
     };
 }
 
-impl_nonlinearity!(Tanh Relu);
+for_each_cell!(impl_nonlinearity);

@@ -4,8 +4,7 @@
 
 use super::nonlinearity::BatchKernels;
 use crate::kernels::order::SAMPLES_PER_GROUP;
-use crate::kernels::recurrence::backward::{Backward, BackwardInputs};
-use crate::kernels::recurrence::forward::Forward;
+use crate::kernels::recurrence::work::{Backward, BackwardInputs, Forward};
 use crate::simd::Level;
 use crate::threads::{Divide, ShareOutputs};
 
@@ -29,8 +28,8 @@ impl<C: BatchKernels> Divide for ForwardSamples<'_, C> {
         let (scratch, scratch_rest) = forward.scratch.split_at_mut(pieces);
         let rest = Forward {
             samples: forward.samples - samples,
-            input: forward.input.from_outer(samples),
-            initial: forward.initial.from_outer(samples),
+            input: forward.input.skip_outer(samples),
+            initial: forward.initial.skip_outer(samples),
             out: out_rest,
             scratch: scratch_rest,
             ..forward

@@ -7,9 +7,8 @@ use crate::data::error::Error;
 use crate::data::sequences::{Sequences, SequencesBuf};
 use crate::kernels::latency::cell::{OneSample, Steps};
 use crate::kernels::order::{SAMPLES_PER_GROUP, samples_per_share};
-use crate::kernels::recurrence::backward::BackwardInputs;
-use crate::kernels::recurrence::forward::Forward;
 use crate::kernels::recurrence::packed::{PackedCell, PackedTranspose};
+use crate::kernels::recurrence::work::{BackwardInputs, Forward};
 use crate::kernels::rows::Rows;
 use crate::kernels::scratch::Scratch;
 use crate::kernels::throughput::projection::Projection;
@@ -150,7 +149,7 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
         }
         for (states, sample) in out_alone.chunks_exact_mut(steps).zip(together..) {
             let before = &cache.initial[sample];
-            self.forward_alone(run.level, input.from_outer(sample), before, states, &cache.packed);
+            self.forward_alone(run.level, input.skip_outer(sample), before, states, &cache.packed);
         }
         cache.last.clear();
         cache.last.extend(cache.output.view().last_rows());

@@ -12,6 +12,7 @@
 //! memory; where the inputs are many too, these are copied tile by tile ("slabs").
 
 use super::row::add_row;
+use super::source::{PanelRows, Source};
 use super::tile::{FewColumns, OuterPlace, PackedPlace, call_packed_tile, call_tile};
 use crate::kernels::cut::{Cut, Span, next_inputs, next_tile};
 use crate::kernels::rows::Rows;
@@ -23,12 +24,6 @@ use crate::simd::{Simd, load_some, store_some};
 #[inline(always)]
 const fn cut(lanes: usize, columns: usize) -> Cut {
     Cut { lanes, columns, joined: true }
-}
-
-/// The inputs of the product: a row for every sample and every step of the block.
-pub(crate) trait Source {
-    /// Those of a sample: of the first step, and of the steps behind it, as far as there are any.
-    fn rows(&self, sample: usize) -> (&[f32], Rows<'_>);
 }
 
 /// A block of rows of output gradients, cut into panels.
@@ -51,24 +46,6 @@ enum Gradients<'a> {
     Packed { rows: &'a [f32], sums: &'a [f32] },
     /// Where they were. Numbers that follow a row stand where zeros would: no result of them is used.
     InPlace(Rows<'a>),
-}
-
-/// The columns of one panel: a row for every sample and every step.
-#[derive(Clone, Copy)]
-pub(super) struct PanelRows<'a> {
-    data: &'a [f32],
-    /// Numbers from one sample to the next, and from one step to the next.
-    sample_stride: usize,
-    pub(super) step_stride: usize,
-    pub(super) span: Span,
-}
-
-impl<'a> PanelRows<'a> {
-    /// Those of a sample, the first one at the beginning.
-    #[inline(always)]
-    pub(super) fn of_sample(&self, sample: usize) -> &'a [f32] {
-        &self.data[sample * self.sample_stride..]
-    }
 }
 
 impl<'a> Block<'a> {
@@ -268,14 +245,6 @@ fn add_rows_of_panel<S: Simd>(s: S, panel: PanelRows<'_>, grid: (usize, usize), 
         for (to, sum) in d_bias[panel.span.first..].chunks_mut(S::LANES).zip(sums).take(vectors) {
             store_some(s, s.add(load_some(s, to), sum), to);
         }
-    }
-}
-
-impl Source for Rows<'_> {
-    #[inline(always)]
-    fn rows(&self, sample: usize) -> (&[f32], Rows<'_>) {
-        let data = self.data.get(sample * self.outer + self.inner..).unwrap_or_default();
-        (self.row(sample, 0), Rows::line(data, self.width, self.inner))
     }
 }
 

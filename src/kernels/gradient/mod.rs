@@ -6,10 +6,14 @@ mod block;
 mod cascade;
 mod row;
 #[cfg(feature = "alloc")]
+mod source;
+#[cfg(feature = "alloc")]
 mod tile;
 
 #[cfg(feature = "alloc")]
-pub(crate) use block::{Block, Source};
+pub(crate) use block::Block;
 #[cfg(feature = "alloc")]
 pub(crate) use cascade::{BlockSums, Cascade, RowCascade, TENSORS};
 pub(crate) use row::{add_outer_product, add_row};
+#[cfg(feature = "alloc")]
+pub(crate) use source::Source;

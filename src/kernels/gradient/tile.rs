@@ -1,6 +1,6 @@
 //! Tiles of a weight gradient: `M` inputs by `V` vectors of columns, summed over all rows of a block and then added.
 
-use super::block::{PanelRows, Source};
+use super::source::{PanelRows, Source};
 use crate::kernels::cut::Span;
 use crate::kernels::rows::Rows;
 use crate::kernels::slice::{starting_at, starting_at_mut, zeros};

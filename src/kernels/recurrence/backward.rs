@@ -10,89 +10,16 @@
 //! ```
 
 use super::in_lanes;
-use super::packed::PackedTranspose;
+use super::work::{Backward, BackwardInputs};
 use crate::cells::Activation;
-use crate::kernels::gradient::{Block, BlockSums, Source};
+use crate::kernels::gradient::{Block, Source};
 use crate::kernels::order::{STEPS_PER_BLOCK, blocks_from_the_end};
 use crate::kernels::rows::Rows;
-use crate::kernels::scratch::Scratch;
 use crate::kernels::throughput::projection::Projection;
 use crate::kernels::throughput::tile::{BeforeActivation, Input, Multiply, Output, multiply, prefetch_ahead};
 use crate::kernels::tuning::{COLUMNS_IN_PLACE, FAR_BACK, NEAR, STEPS_AHEAD, back_in_lanes};
 use crate::simd::{Kernel, Simd, load_some, store_some};
 use core::marker::PhantomData;
-
-/// What a backward over samples reads.
-#[derive(Clone, Copy)]
-pub(crate) struct BackwardInputs<'a> {
-    pub(crate) hidden: usize,
-    pub(crate) samples: usize,
-    pub(crate) steps: usize,
-    pub(crate) input: Rows<'a>,
-    pub(crate) initial: Rows<'a>,
-    /// What the forward computed, `[samples][steps][hidden]`.
-    pub(crate) output: Rows<'a>,
-    pub(crate) d_output: Rows<'a>,
-    /// Gradient of the last hidden state, one row a sample, on top of `d_output`.
-    pub(crate) d_final: Option<Rows<'a>>,
-    pub(crate) packed: &'a PackedTranspose,
-}
-
-impl BackwardInputs<'_> {
-    /// The last step of a block, `dz = dh * (1 - h^2)`, with the gradient that comes from behind it in `dh`. Rows of `dz` are
-    /// `stride` apart.
-    #[inline(always)]
-    fn last_step<S: Simd, A: Activation>(
-        &self,
-        s: S,
-        step: usize,
-        d_final: Option<Rows<'_>>,
-        d_sums: &mut [f32],
-        stride: usize,
-    ) {
-        for (sample, row) in d_sums.chunks_mut(stride).take(self.samples).enumerate() {
-            for first in (0..self.hidden).step_by(S::LANES) {
-                let mut d_hidden = load_some(s, &self.d_output.row(sample, step)[first..]);
-                if let Some(d_final) = d_final {
-                    d_hidden = s.add(d_hidden, load_some(s, &d_final.row(sample, 0)[first..]));
-                }
-                let h = load_some(s, &self.output.row(sample, step)[first..]);
-                store_some(s, A::d_sum(s, d_hidden, h), &mut row[first..self.hidden]);
-            }
-        }
-    }
-
-    /// From `step` on.
-    fn from_inner(self, step: usize) -> Self {
-        Self { output: self.output.from_inner(step), d_output: self.d_output.from_inner(step), ..self }
-    }
-
-    /// Those of the first `samples` samples, and the others.
-    pub(crate) fn split_at(self, samples: usize) -> (Self, Self) {
-        let rest = Self {
-            samples: self.samples - samples,
-            input: self.input.from_outer(samples),
-            initial: self.initial.from_outer(samples),
-            output: self.output.from_outer(samples),
-            d_output: self.d_output.from_outer(samples),
-            d_final: self.d_final.map(|rows| rows.from_outer(samples)),
-            ..self
-        };
-        (Self { samples, ..self }, rest)
-    }
-}
-
-/// The work of a backward over one group of samples.
-pub(crate) struct Backward<'a, 'g> {
-    pub(crate) inputs: BackwardInputs<'a>,
-    pub(crate) scratch: &'a mut Scratch,
-    /// `[samples][steps][inputs]`, where anybody asks for it.
-    pub(crate) d_input: Option<&'a mut [f32]>,
-    /// `[samples][hidden]`: of each block, and at the end of the first one
-    pub(crate) d_initial: &'a mut [f32],
-    /// Gradients of the weights of the input and of the recurrence, and of both biases, are added to these.
-    pub(crate) gradients: &'a mut BlockSums<'g>,
-}
 
 /// Backward of one layer over one group of samples.
 pub(crate) struct BackwardOf<'a, 'g, A>(pub(crate) Backward<'a, 'g>, pub(crate) PhantomData<A>);
@@ -140,7 +67,7 @@ impl<A: Activation> Kernel for BackwardOf<'_, '_, A> {
                     for rows in ahead {
                         prefetch_ahead(s, rows, 0..samples, 0..hidden, hidden);
                     }
-                    inputs.last_step::<S, A>(s, step, d_final, &mut d_sums[first..], slots * hidden);
+                    last_step::<S, A>(&inputs, s, step, d_final, &mut d_sums[first..], slots * hidden);
                     continue;
                 }
                 let mut work = Multiply {
@@ -154,7 +81,7 @@ impl<A: Activation> Kernel for BackwardOf<'_, '_, A> {
                 multiply(s, [&packed.recurrent; 2], step % 2 == 1, (1, samples), &mut work, epilogue);
             }
             if in_lanes {
-                let inputs = inputs.from_inner(start);
+                let inputs = inputs.skip_inner(start);
                 let d_input = d_input.get_mut(start * input.width..).filter(|rows| !rows.is_empty());
                 in_lanes::backward::<S, A>(s, &inputs, end - start, (d_sums, slots), d_input, columns);
             }
@@ -166,7 +93,7 @@ impl<A: Activation> Kernel for BackwardOf<'_, '_, A> {
                 Block::pack(s, &d_sum_rows, grid, hidden, block_memory)
             };
             let [d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh] = &mut gradients.tensors;
-            block.add_outer_products(s, &input.from_inner(start), d_weight_ih);
+            block.add_outer_products(s, &input.skip_inner(start), d_weight_ih);
             block.add_outer_products(s, &Previous { initial, output, first: start }, d_weight_hh);
             block.add_rows(s, [&mut **d_bias_ih, &mut **d_bias_hh]);
             gradients.count_block();
@@ -175,7 +102,7 @@ impl<A: Activation> Kernel for BackwardOf<'_, '_, A> {
                 for first in (0..samples).step_by(together) {
                     let projection = Projection {
                         panels: &packed.input,
-                        input: d_sum_rows.from_outer(first),
+                        input: d_sum_rows.skip_outer(first),
                         bias: None,
                         out: &mut d_input[(first * steps + start) * input.width..],
                         out_steps: steps,
@@ -198,6 +125,29 @@ impl<A: Activation> Kernel for BackwardOf<'_, '_, A> {
                 far: false,
             };
             projection.run(s);
+        }
+    }
+}
+
+/// The last step of a block, `dz = dh * (1 - h^2)`, with the gradient that comes from behind it in `dh`. Rows of `dz` are
+/// `stride` apart.
+#[inline(always)]
+fn last_step<S: Simd, A: Activation>(
+    work: &BackwardInputs<'_>,
+    s: S,
+    step: usize,
+    d_final: Option<Rows<'_>>,
+    d_sums: &mut [f32],
+    stride: usize,
+) {
+    for (sample, row) in d_sums.chunks_mut(stride).take(work.samples).enumerate() {
+        for first in (0..work.hidden).step_by(S::LANES) {
+            let mut d_hidden = load_some(s, &work.d_output.row(sample, step)[first..]);
+            if let Some(d_final) = d_final {
+                d_hidden = s.add(d_hidden, load_some(s, &d_final.row(sample, 0)[first..]));
+            }
+            let h = load_some(s, &work.output.row(sample, step)[first..]);
+            store_some(s, A::d_sum(s, d_hidden, h), &mut row[first..work.hidden]);
         }
     }
 }

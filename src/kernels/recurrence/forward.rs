@@ -10,27 +10,12 @@
 //! ```
 
 use super::in_lanes;
-use super::packed::PackedCell;
+use super::work::Forward;
 use crate::cells::Activation;
 use crate::kernels::rows::Rows;
-use crate::kernels::scratch::Scratch;
 use crate::kernels::throughput::tile::{Activate, Input, Multiply, Output, multiply};
 use crate::kernels::tuning::{FAR, NEURONS_IN_TIME, SAMPLES_IN_CACHE, STEPS_AHEAD, samples_in_lanes};
 use crate::simd::{Kernel, Simd};
-
-/// The work of a forward over some samples.
-pub(crate) struct Forward<'a> {
-    pub(crate) input: Rows<'a>,
-    /// One row a sample.
-    pub(crate) initial: Rows<'a>,
-    pub(crate) packed: &'a PackedCell,
-    /// `[samples][steps][hidden]`
-    pub(crate) out: &'a mut [f32],
-    pub(crate) samples: usize,
-    pub(crate) steps: usize,
-    /// One for every group of samples, of which the first is used.
-    pub(crate) scratch: &'a mut [Scratch],
-}
 
 /// Forward of one layer over the samples of one thread, tile by tile.
 pub(crate) struct ForwardOf<'a, A>(pub(crate) Forward<'a>, pub(crate) A);
@@ -47,7 +32,7 @@ impl<A: Activation> Kernel for ForwardOf<'_, A> {
             let done = in_lanes.min(2 * S::LANES);
             let (now, later) = out.split_at_mut(done * steps * hidden);
             in_lanes::forward::<S, A>(s, Forward { input, initial, packed, out: now, samples: done, steps, scratch });
-            (input, initial) = (input.from_outer(done), initial.from_outer(done));
+            (input, initial) = (input.skip_outer(done), initial.skip_outer(done));
             (out, samples, in_lanes) = (later, samples - done, in_lanes - done);
         }
         if samples == 0 {
@@ -57,7 +42,7 @@ impl<A: Activation> Kernel for ForwardOf<'_, A> {
         let group = samples.div_ceil(samples.div_ceil(SAMPLES_IN_CACHE)).next_multiple_of(8);
         for (out, first) in out.chunks_mut(group * steps * hidden).zip((0..).step_by(group)) {
             let samples = group.min(samples - first);
-            let (input, initial) = (input.from_outer(first), initial.from_outer(first));
+            let (input, initial) = (input.skip_outer(first), initial.skip_outer(first));
             let prefetches = input.are_more_than(FAR) && hidden < NEURONS_IN_TIME;
             for step in 0..steps {
                 let ahead = prefetches.then(|| input.along_outer(0, (step + STEPS_AHEAD).min(steps - 1)));

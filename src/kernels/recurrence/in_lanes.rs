@@ -3,8 +3,7 @@
 //! The roles are exchanged: the rows of a tile are neurons, whose weights are broadcast, and its columns are samples
 //! ([`tile`](crate::kernels::lanes::tile)). Every sum has the same terms in the same order, so that the bits are the same.
 
-use super::backward::BackwardInputs;
-use super::forward::Forward;
+use super::work::{BackwardInputs, Forward};
 use crate::cells::Activation;
 use crate::kernels::lanes::tile::{NeuronProduct, NeuronSum};
 use crate::kernels::lanes::transpose::{ColumnsToRows, RowsToColumns};
@@ -86,7 +85,7 @@ pub(crate) fn backward<S: Simd, A: Activation>(
         let (d_h, rest) = rest.split_at_mut(together * state);
         // The last one is of the step behind those that are taken together.
         let (d_z, d_x) = rest.split_at_mut((together + 1) * state);
-        let (output, d_output) = (output.from_outer(sample), d_output.from_outer(sample));
+        let (output, d_output) = (output.skip_outer(sample), d_output.skip_outer(sample));
         let d_sums = &mut d_sums[sample * slots * hidden..];
         let mut end = steps;
         while end > 0 {

@@ -4,5 +4,10 @@
 
 pub(crate) mod backward;
 pub(crate) mod forward;
+#[cfg(all(test, feature = "std"))]
+mod gated;
+#[cfg(all(test, feature = "std"))]
+mod gated_tests;
 mod in_lanes;
 pub(crate) mod packed;
+pub(crate) mod work;

@@ -43,7 +43,7 @@ impl Kernel for Projection<'_> {
         // The tile runs along the axis that fills it.
         let by_steps = steps.len() >= samples || steps.len() >= 8;
         let in_order = |samples: usize, steps: usize| if by_steps { (samples, steps) } else { (steps, samples) };
-        let input = input.from_inner(steps.start);
+        let input = input.skip_inner(steps.start);
         let (outer, inner) = in_order(out_steps * outputs, outputs);
         let mut work = Multiply {
             input: Input::Rows(if by_steps { input } else { input.transposed() }),

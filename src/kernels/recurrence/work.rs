@@ -1,0 +1,69 @@
+//! What passes over batches are given.
+
+use super::packed::{PackedCell, PackedTranspose};
+use crate::kernels::gradient::BlockSums;
+use crate::kernels::rows::Rows;
+use crate::kernels::scratch::Scratch;
+
+/// The work of a forward over some samples.
+pub(crate) struct Forward<'a> {
+    pub(crate) input: Rows<'a>,
+    /// One row a sample.
+    pub(crate) initial: Rows<'a>,
+    pub(crate) packed: &'a PackedCell,
+    /// `[samples][steps][hidden]`
+    pub(crate) out: &'a mut [f32],
+    pub(crate) samples: usize,
+    pub(crate) steps: usize,
+    /// One for every group of samples, of which the first is used.
+    pub(crate) scratch: &'a mut [Scratch],
+}
+
+/// What a backward over samples reads.
+#[derive(Clone, Copy)]
+pub(crate) struct BackwardInputs<'a> {
+    pub(crate) hidden: usize,
+    pub(crate) samples: usize,
+    pub(crate) steps: usize,
+    pub(crate) input: Rows<'a>,
+    pub(crate) initial: Rows<'a>,
+    /// What the forward computed, `[samples][steps][hidden]`.
+    pub(crate) output: Rows<'a>,
+    pub(crate) d_output: Rows<'a>,
+    /// Gradient of the last hidden state, one row a sample, on top of `d_output`.
+    pub(crate) d_final: Option<Rows<'a>>,
+    pub(crate) packed: &'a PackedTranspose,
+}
+
+impl BackwardInputs<'_> {
+    /// From `step` on.
+    pub(super) fn skip_inner(self, step: usize) -> Self {
+        Self { output: self.output.skip_inner(step), d_output: self.d_output.skip_inner(step), ..self }
+    }
+
+    /// Those of the first `samples` samples, and the others.
+    pub(crate) fn split_at(self, samples: usize) -> (Self, Self) {
+        let rest = Self {
+            samples: self.samples - samples,
+            input: self.input.skip_outer(samples),
+            initial: self.initial.skip_outer(samples),
+            output: self.output.skip_outer(samples),
+            d_output: self.d_output.skip_outer(samples),
+            d_final: self.d_final.map(|rows| rows.skip_outer(samples)),
+            ..self
+        };
+        (Self { samples, ..self }, rest)
+    }
+}
+
+/// The work of a backward over one group of samples.
+pub(crate) struct Backward<'a, 'g> {
+    pub(crate) inputs: BackwardInputs<'a>,
+    pub(crate) scratch: &'a mut Scratch,
+    /// `[samples][steps][inputs]`, where anybody asks for it.
+    pub(crate) d_input: Option<&'a mut [f32]>,
+    /// `[samples][hidden]`: of each block, and at the end of the first one
+    pub(crate) d_initial: &'a mut [f32],
+    /// Gradients of the weights of the input and of the recurrence, and of both biases, are added to these.
+    pub(crate) gradients: &'a mut BlockSums<'g>,
+}
