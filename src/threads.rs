@@ -125,13 +125,13 @@ pub(crate) struct ShareOutputs<'a> {
     pub(crate) samples: usize,
     /// One a share.
     pub(crate) scratch: &'a mut [Scratch],
-    /// `[samples][steps][inputs]`, where anybody asks for it.
+    /// `[samples][steps][inputs]`, if the gradient of the input is requested.
     pub(crate) d_input: Option<&'a mut [f32]>,
     pub(crate) gradients: ShareGradients<'a>,
 }
 
 impl ShareOutputs<'_> {
-    /// Those of the first `shares` shares, with so many numbers of `d_input`, and the others.
+    /// Those of the first `shares` shares, with `d_input` numbers of the gradient of the input, and the others.
     pub(crate) fn split(mut self, shares: usize, d_input: usize) -> (Self, Self) {
         let samples = self.samples;
         let gradients = self.gradients.take_front(shares);
@@ -144,7 +144,7 @@ impl ShareOutputs<'_> {
     }
 }
 
-/// Scratch memory for every group of so many samples, as it was left.
+/// Scratch memory for every group of `samples` samples, as it was left.
 pub(crate) fn scratch_of_groups(memory: &mut Vec<Scratch>, samples: usize) -> &mut [Scratch] {
     memory.resize_with(samples.div_ceil(SAMPLES_PER_GROUP).max(memory.len()), Scratch::default);
     memory
@@ -160,7 +160,7 @@ pub(crate) struct ShareMemory {
 }
 
 impl ShareMemory {
-    /// Zeros for every share of so many samples, of tensors of these lengths.
+    /// Zeros for every share of `samples` samples, of tensors of these lengths.
     pub(crate) fn reset(&mut self, samples: usize, lens: [usize; TENSORS]) {
         let shares = samples.div_ceil(samples_per_share(samples)).max(1);
         self.rest.clear();

@@ -89,7 +89,7 @@ impl Cut {
     }
 }
 
-/// Lanes of a half-width vector where the CPU has some beside vectors of so many lanes; otherwise that of a whole one.
+/// Lanes of a half-width vector, where the CPU has them beside vectors of `lanes` lanes; otherwise `lanes`.
 #[cfg(feature = "alloc")]
 const fn half_width(lanes: usize) -> usize {
     if lanes == 16 { 8 } else { lanes }

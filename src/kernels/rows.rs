@@ -52,7 +52,7 @@ impl<'a> Rows<'a> {
         Self::new(data, width, 0, stride)
     }
 
-    /// Whether all rows together are more than so many numbers.
+    /// Whether all rows together are more than `numbers` numbers.
     #[inline(always)]
     pub(crate) fn are_more_than(&self, numbers: usize) -> bool {
         self.whole > numbers

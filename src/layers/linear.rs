@@ -35,7 +35,7 @@ pub struct Linear<const IN: usize, const OUT: usize> {
 }
 
 impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
-    /// The fields are public, so every way to compute with a layer asks for this, not only the ways to make one.
+    /// The fields are public, so every way to compute with a layer checks this, not only the ways to make one.
     pub(super) const CHECK: () = assert!(IN > 0 && OUT > 0, "a Linear needs at least one input and one output");
 
     /// All parameters zero: where gradients start.

@@ -76,7 +76,7 @@ pub struct RnnWeights<'a> {
 }
 
 impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
-    /// The fields are public, so every way to compute with a cell asks for this, not only the ways to make one.
+    /// The fields are public, so every way to compute with a cell checks this, not only the ways to make one.
     pub(super) const CHECK: () = assert!(IN > 0 && HID > 0, "an RnnCell needs at least one input and one neuron");
 
     /// All parameters zero: where gradients start.
@@ -220,7 +220,7 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
         narrow(level, HID).run(StepTogether { cell: self, x, h });
     }
 
-    /// The backward of a step from `x` and `h` to `h_next`, with the gradient of `x` where anybody asks for it.
+    /// The backward of a step from `x` and `h` to `h_next`, with the gradient of `x` if it is requested.
     #[inline]
     pub(crate) fn step_backward_into(
         &self,

@@ -69,7 +69,7 @@ pub trait Layer: sealed::Sealed + Parameters + Sized + Send + Sync {
     #[doc(hidden)]
     type Cache: Default + fmt::Debug + Send;
 
-    /// Whether a forward of so many samples can start from a state.
+    /// Whether a forward of `batch` samples can start from a state.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ pub trait Layer: sealed::Sealed + Parameters + Sized + Send + Sync {
         gradients: (&mut Self, Gradients),
     ) -> Result<(), Error>;
 
-    /// The gradient of the input, as the last backward left it, if it was asked for.
+    /// The gradient of the input, as the last backward left it, if it was requested.
     #[doc(hidden)]
     fn d_input(cache: &Self::Cache) -> Sequences<'_, Self::InputGradient>;
 

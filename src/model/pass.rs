@@ -110,7 +110,7 @@ impl<M: Layer> Default for Workspace<M> {
 
 impl<M: Layer> Workspace<M> {
     /// An empty workspace at [`Level::detect`] that shares large work among the threads of the current rayon pool and does not
-    /// ask for the gradient of the input.
+    /// compute the gradient of the input.
     #[must_use]
     pub fn new() -> Self {
         let run = Run { level: Level::detect(), d_input: false, threads: true };
@@ -124,7 +124,7 @@ impl<M: Layer> Workspace<M> {
         self
     }
 
-    /// Asks the backward for the gradient of the input too.
+    /// Lets the backward compute the gradient of the input too.
     #[must_use]
     pub fn with_d_input(mut self) -> Self {
         self.run.d_input = true;
@@ -279,7 +279,7 @@ impl<M: Layer> Memory<'_, M> {
 ///
 /// It keeps the outputs of every layer at every step, and neither sums in front of the nonlinearity nor their gradients. A
 /// backward adds the gradient of the input of each layer but the first (of an [`Rnn`](crate::Rnn) of many layers, two of them),
-/// and of the first if it was asked for.
+/// and of the first if it was requested.
 ///
 /// One rule for gradients holds everywhere: `backward` gives new ones, `backward_into` overwrites, `backward_add` adds.
 pub struct Pass<'a, M: Layer> {
@@ -406,7 +406,7 @@ impl<M: Layer> Passed<'_, M> {
         self.memory.workspace().final_state()
     }
 
-    /// The gradient of the input, where [`Workspace::with_d_input`] asked for it.
+    /// The gradient of the input, if [`Workspace::with_d_input`] requested it.
     #[must_use]
     pub fn d_input(&self) -> Option<Sequences<'_, M::InputGradient>> {
         let workspace = self.memory.workspace();

@@ -50,7 +50,7 @@ enum Gradients<'a> {
 
 impl<'a> Block<'a> {
     /// The memory of a block of `rows` rows, in numbers: for the columns that are packed, none of rows in place, and for
-    /// products with at most so many inputs.
+    /// products with at most `inputs` inputs.
     pub(crate) fn memory<S: Simd>(_: S, rows: usize, packed_columns: usize, inputs: usize) -> usize {
         let in_slabs = packed_columns > 0 && inputs >= inputs_for_slabs::<S>();
         let slabs = if in_slabs { TILES_TOGETHER * S::TILE_ROWS } else { 0 };
@@ -58,14 +58,14 @@ impl<'a> Block<'a> {
         rows * (padded + slabs) + padded
     }
 
-    /// A block of so many samples and steps whose rows are read where they are. Behind the last one there are two vectors
+    /// A block of `grid` (samples, steps) whose rows are read where they are. Behind the last one there are two vectors
     /// of numbers.
     #[inline(always)]
     pub(crate) fn in_place(d_output: Rows<'a>, grid: (usize, usize), columns: usize, memory: &'a mut [f32]) -> Self {
         Self { d_output: Gradients::InPlace(d_output), slabs: memory, grid, columns }
     }
 
-    /// A block of so many samples and steps, packed.
+    /// A block of `grid` (samples, steps), packed.
     #[inline(always)]
     pub(crate) fn pack<S: Simd>(
         s: S,

@@ -72,7 +72,7 @@ pub(crate) struct RowCascade {
 }
 
 impl RowCascade {
-    /// No terms yet, of so many rows.
+    /// No terms yet, of `rows` rows.
     pub(crate) fn reset(&mut self, rows: usize) {
         self.counts.clear();
         self.counts.resize(rows, 0);
@@ -121,7 +121,7 @@ impl Levels {
         }
     }
 
-    /// Makes the levels that so many full sums reach.
+    /// Makes the levels that `full` full sums reach.
     fn make(&mut self, mut full: usize, numbers: usize) {
         let mut level = 0;
         while full > 0 {
@@ -134,7 +134,7 @@ impl Levels {
         }
     }
 
-    /// Adds the sums that begin at `first`, of all levels that so many full ones have reached.
+    /// Adds the sums that begin at `first`, of all levels that `full` full sums have reached.
     #[inline]
     fn add_to(&self, mut full: usize, first: usize, sums: &mut [f32]) {
         for level in &self.0 {

@@ -1,4 +1,4 @@
-//! Samples in lanes: rows turned into columns, and tiles whose rows are neurons.
+//! Samples in lanes: transposes, and tiles whose rows are neurons.
 
 #[cfg(feature = "alloc")]
 pub(crate) mod tile;

@@ -1,5 +1,5 @@
-//! Rows turned into columns, of samples where those are to lie in lanes, of weights on the way back of a single step; and
-//! columns turned back into rows.
+//! Transposes: rows of samples into columns, so that samples lie in lanes, and back; rows of weights for the backward of a
+//! single step.
 
 use crate::kernels::rows::{Rows, RowsMut};
 use crate::kernels::slice::{starting_at, starting_at_mut, zeros};

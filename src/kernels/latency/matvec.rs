@@ -372,7 +372,7 @@ fn chains_of<S: Simd, X: Inputs<K>, const P: usize, const K: usize, const N: usi
     let (weight, numbers) = (flat(weight), x.numbers());
     let in_registers = const { X::JUST_WRITTEN && P == 1 && reads_state_by_fours::<S>(K) };
     let long = const { P > 1 && reads_inputs_by_fours::<S>(K / chains(K, OUTPUTS), X::JUST_WRITTEN) };
-    // If the compiler knew the indices, it would read every number by itself after all.
+    // If the compiler knew the indices, it would load every number on its own after all.
     static INDICES: [i32; 4] = [0, 1, 2, 3];
     let indices = if in_registers || long { core::hint::black_box(&INDICES) } else { &INDICES };
     let mut fours: [S::F32; 4] = zeros();

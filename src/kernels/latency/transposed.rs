@@ -31,10 +31,10 @@ pub(crate) fn matvec_transposed<S: Simd, const K: usize, const N: usize>(
     out
 }
 
-/// Rows that are turned into columns together.
+/// Rows that are transposed together.
 const BLOCK: usize = 16;
 
-/// `turned[n][k] = rows[k][n]` for so many rows.
+/// `turned[n][k] = rows[k][n]` for `count` rows.
 #[inline(always)]
 fn turn<S: Simd, const N: usize>(s: S, rows: &[f32], count: usize, turned: &mut [[f32; BLOCK]; N]) {
     if count >= S::LANES {

@@ -62,7 +62,7 @@ fn numbers_of_step(work: &BackwardInputs<'_>, samples: usize) -> usize {
 /// The way back through the first `steps` steps, of whole vectors of samples.
 ///
 /// Of the rows `d_sums`, those of the last step are given and those of the others written; so are those of `d_input`,
-/// where anybody asks for it, from the first step on.
+/// if requested, from the first step on.
 #[inline(always)]
 pub(crate) fn backward<S: Simd, A: Activation>(
     s: S,
@@ -76,7 +76,7 @@ pub(crate) fn backward<S: Simd, A: Activation>(
     let most = work.samples.min(2 * S::LANES);
     let together = steps_in_columns(numbers_of_step(work, most));
     let recurrent = work.packed.recurrent_of_neurons.weights();
-    // Packed where anybody asks for the gradient of the input.
+    // Packed if the gradient of the input is requested.
     let input = d_input.is_some().then(|| work.packed.input_of_neurons.weights());
     for sample in (0..work.samples).step_by(most) {
         let samples = most.min(work.samples - sample);

@@ -27,7 +27,7 @@ impl PackedCell {
         }
     }
 
-    /// Packs what else a forward over so many samples reads.
+    /// Packs the rest of what a forward over `samples` samples reads.
     pub(crate) fn pack_recurrent(
         &mut self,
         lanes: usize,
@@ -54,8 +54,8 @@ pub(crate) struct PackedTranspose {
 }
 
 impl PackedTranspose {
-    /// Packs what a backward over groups of so many samples reads of input-major weights; those of the inputs, if anybody
-    /// asks for their gradient.
+    /// Packs what a backward over groups of `samples` samples reads, of input-major weights; those of the input only if its
+    /// gradient is requested.
     pub(crate) fn pack(
         &mut self,
         lanes: usize,

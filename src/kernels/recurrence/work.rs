@@ -60,9 +60,9 @@ impl BackwardInputs<'_> {
 pub(crate) struct Backward<'a, 'g> {
     pub(crate) inputs: BackwardInputs<'a>,
     pub(crate) scratch: &'a mut Scratch,
-    /// `[samples][steps][inputs]`, where anybody asks for it.
+    /// `[samples][steps][inputs]`, if the gradient of the input is requested.
     pub(crate) d_input: Option<&'a mut [f32]>,
-    /// `[samples][hidden]`: of each block, and at the end of the first one
+    /// `[samples][hidden]`: what reaches the block before, and at the end the gradient of the initial state.
     pub(crate) d_initial: &'a mut [f32],
     /// Gradients of the weights of the input and of the recurrence, and of both biases, are added to these.
     pub(crate) gradients: &'a mut BlockSums<'g>,

@@ -29,7 +29,7 @@ pub(crate) struct Panel<'a> {
 }
 
 impl Panels {
-    /// Packs `matrix`, rows of so many gates of `columns` numbers each, for vectors of `lanes`.
+    /// Packs `matrix`, rows of `gates` times `columns` numbers, for vectors of `lanes`.
     pub(crate) fn pack(&mut self, lanes: usize, matrix: &[f32], gates: usize, columns: usize) {
         let row = gates * columns;
         self.pack_with(lanes, matrix.len() / row, gates, columns, |panel, gate, Span { first, width }| {

@@ -58,8 +58,7 @@ pub(crate) enum Input<'a> {
 
 /// What becomes of the sums of a tile before they are stored.
 pub(crate) trait Epilogue: Copy {
-    /// Whether it takes so many constants and operations that the sums cannot stay in their registers meanwhile, where there
-    /// are few of them.
+    /// Whether its constants need so many registers that the sums of a tile may not stay in theirs.
     const IS_LONG: bool;
 
     /// Of the row at a place on the grid, `V` vectors of columns.
@@ -162,7 +161,7 @@ impl Output<'_> {
 }
 
 /// Prefetches columns of rows along the inner axis, and those `period` behind them up to the end of each row, into the
-/// second level of the cache. The hardware does not foresee so many streams.
+/// second level of the cache. The hardware prefetcher follows fewer streams than there are rows.
 #[inline(always)]
 pub(crate) fn prefetch_ahead<S: Simd>(s: S, of: &Rows<'_>, rows: Range<usize>, columns: Range<usize>, period: usize) {
     for begin in (0..of.width).step_by(period) {
