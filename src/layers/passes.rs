@@ -77,9 +77,10 @@ impl<C: BatchKernels> Divide for BackwardShares<'_, C> {
         let Self { level, mut inputs, outputs, mut d_initial, .. } = self;
         let ShareOutputs { scratch, mut d_input, gradients, .. } = outputs;
         let mut gradients = gradients.only();
-        while inputs.samples > 0 {
+        // Of a single group, nothing is cut off.
+        while inputs.samples > SAMPLES_PER_GROUP {
             let group;
-            (group, inputs) = inputs.split_at(inputs.samples.min(SAMPLES_PER_GROUP));
+            (group, inputs) = inputs.split_at(SAMPLES_PER_GROUP);
             let (d_input_of_group, d_input_rest) =
                 d_input.map(|rows| rows.split_at_mut(group.samples * group.steps * group.input.width)).unzip();
             let (d_initial_of_group, d_initial_rest) = d_initial.split_at_mut(group.samples * group.hidden);
@@ -92,6 +93,10 @@ impl<C: BatchKernels> Divide for BackwardShares<'_, C> {
                 gradients: &mut gradients,
             };
             C::backward(level, backward);
+        }
+        if inputs.samples > 0 {
+            let (scratch, gradients) = (&mut scratch[0], &mut gradients);
+            C::backward(level, Backward { inputs, scratch, d_input, d_initial, gradients });
         }
     }
 }

@@ -44,8 +44,11 @@ impl Panels {
     pub(crate) fn pack_transposed(&mut self, lanes: usize, matrix: &[f32], rows: usize) {
         self.pack_with(lanes, rows, 1, matrix.len() / rows, |panel, _, Span { first, width }| {
             for (column, row) in matrix.chunks_exact(rows).skip(first).take(width).enumerate() {
-                for (to, x) in panel[column..].iter_mut().step_by(width).zip(row) {
-                    *to = *x;
+                // By index: `step_by` takes three times as many instructions.
+                let mut to = column;
+                for x in row {
+                    panel[to] = *x;
+                    to += width;
                 }
             }
         });
