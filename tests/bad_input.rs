@@ -9,10 +9,15 @@
 #[allow(dead_code, reason = "shared with the property tests, which use all of it")]
 mod support;
 
+#[path = "properties/kept.rs"]
+mod kept;
+
 use elman::{
-    Adam, CrossEntropy, Embedding, Error, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, RnnWeights,
-    Sequences, SequencesBuf, Trace,
+    Adam, Batch, CrossEntropy, Embedding, Error, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, RnnWeights,
+    Sequences, SequencesBuf, Steps,
 };
+use elman::{Model, Tensor, Workspace};
+use kept::{Kept, Passes};
 use support::{Numbers, Values, Weights, flat};
 
 fn ordinary<const N: usize>(seed: u64, rows: usize) -> Vec<[f32; N]> {
@@ -48,7 +53,10 @@ fn says(error: Error, numbers: &[usize]) {
 fn lengths_that_do_not_divide() {
     let rows = [[0.0f32; 3]; 7];
     for (steps, batch) in [(2, 3), (2, 4), (0, 3), (7, 0), (1, 8), (usize::MAX, 2), (1 << 40, 1 << 40)] {
-        for made in [Sequences::time_major(&rows, steps, batch), Sequences::batch_first(&rows, steps, batch)] {
+        for made in [
+            Sequences::time_major(&rows, Steps(steps), Batch(batch)),
+            Sequences::batch_first(&rows, Batch(batch), Steps(steps)),
+        ] {
             let expected = steps.saturating_mul(batch);
             let error = made.unwrap_err();
             assert_eq!(error, Error::Length { what: "rows of the sequences", expected, given: 7 });
@@ -60,16 +68,16 @@ fn lengths_that_do_not_divide() {
 #[test]
 fn a_sequence_of_no_steps() {
     let none: [[f32; 3]; 0] = [];
-    let no_steps = Sequences::time_major(&none, 0, 5).unwrap();
+    let no_steps = Sequences::time_major(&none, Steps(0), Batch(5)).unwrap();
     let mut generator = Generator::seed(0);
     let cell = RnnCell::<3, 2>::new(&mut generator);
-    assert_eq!(cell.forward(no_steps).unwrap_err(), Error::NoSteps);
-    assert_eq!(cell.forward(&none).unwrap_err(), Error::NoSteps);
-    assert_eq!(Rnn::<3, 2, 2>::new(&mut generator).forward(no_steps).unwrap_err(), Error::NoSteps);
-    assert_eq!(Linear::<3, 2>::new(&mut generator).forward(no_steps).unwrap_err(), Error::NoSteps);
-    assert_eq!(Embedding::<3, 2>::new(&mut generator).forward(&[]).unwrap_err(), Error::NoSteps);
+    assert_eq!(cell.forward(no_steps).map(|_| ()).unwrap_err(), Error::NoSteps);
+    assert_eq!(cell.forward(&none).map(|_| ()).unwrap_err(), Error::NoSteps);
+    assert_eq!(Rnn::<3, 2, 2>::new(&mut generator).forward(no_steps).map(|_| ()).unwrap_err(), Error::NoSteps);
+    assert_eq!(Linear::<3, 2>::new(&mut generator).forward(no_steps).map(|_| ()).unwrap_err(), Error::NoSteps);
+    assert_eq!(Embedding::<3, 2>::new(&mut generator).forward(&[]).map(|_| ()).unwrap_err(), Error::NoSteps);
     let model = (Embedding::<3, 2>::new(&mut generator), Rnn::<2, 2, 1>::new(&mut generator));
-    assert_eq!(model.forward(&[]).unwrap_err(), Error::NoSteps);
+    assert_eq!(model.forward(&[]).map(|_| ()).unwrap_err(), Error::NoSteps);
     assert_eq!(Error::NoSteps.to_string(), "a sequence must have at least one step");
 }
 
@@ -80,15 +88,15 @@ fn a_batch_of_nothing() {
     where
         M::Input: Copy,
     {
-        let input = Sequences::time_major(&[], steps, 0).unwrap();
-        let mut trace = Trace::at(level).with_d_input();
-        model.forward_into(input, &mut trace).unwrap();
-        assert_eq!((trace.output().steps(), trace.output().batch()), (steps, 0));
+        let input = Sequences::time_major(&[], Steps(steps), Batch(0)).unwrap();
+        let mut workspace = Workspace::new().at(level).with_d_input();
+        let pass = workspace.forward(&model, input).unwrap();
+        assert_eq!((pass.output().steps(), pass.output().batch()), (steps, 0));
         let mut gradients = filled(model.zeros_like(), 1);
-        let d_output = Sequences::batch_first(&[], steps, 0).unwrap();
-        model.backward_into(input, &mut trace, d_output, &mut gradients).unwrap();
+        let d_output = Sequences::batch_first(&[], Batch(0), Steps(steps)).unwrap();
+        let passed = pass.backward_into(d_output, &mut gradients).unwrap();
         assert!(flat(&gradients).iter().all(|d| *d == 0.0), "gradients of nothing");
-        assert_eq!(trace.d_input().unwrap().batch(), 0);
+        assert_eq!(passed.d_input().unwrap().batch(), 0);
     }
     let mut generator = Generator::seed(0);
     for level in Level::available() {
@@ -102,15 +110,15 @@ fn a_batch_of_nothing() {
             check(model, steps, level);
         }
         let embedding = Embedding::<3, 5>::new(&mut generator);
-        let mut trace = Trace::at(level);
-        embedding.forward_into(Sequences::time_major(&[], 4, 0).unwrap(), &mut trace).unwrap();
+        let mut trace = Kept::at(level);
+        embedding.forward_into(Sequences::time_major(&[], Steps(4), Batch(0)).unwrap(), &mut trace).unwrap();
         assert_eq!(trace.output().iter().count(), 0);
 
-        RnnCell::<3, 5>::new(&mut generator).step_batch_at(level, &[], &mut []).unwrap();
+        RnnCell::<3, 5>::new(&mut generator).at(level).step_batch_in_place(&[], &mut []).unwrap();
         let nothing: [[f32; 4]; 0] = [];
-        let (loss, d_logits) = CrossEntropy::sum().with_level(level).loss(&nothing, &[]).unwrap();
+        let (loss, d_logits) = CrossEntropy::sum().at(level).loss(&nothing, &[]).unwrap();
         assert_eq!((loss, d_logits.rows().len()), (0.0, 0));
-        assert_eq!(CrossEntropy::mean().with_level(level).loss(&nothing, &[]).unwrap_err(), Error::NoTargets);
+        assert_eq!(CrossEntropy::mean().at(level).loss(&nothing, &[]).unwrap_err(), Error::NoTargets);
     }
 }
 
@@ -119,17 +127,16 @@ fn a_batch_of_nothing() {
 fn a_batch_of_nothing_for_ever() {
     for steps in [usize::MAX, usize::MAX / 2, 1 << 62] {
         let mut generator = Generator::seed(0);
-        let input = Sequences::time_major(&[], steps, 0).unwrap();
+        let input = Sequences::time_major(&[], Steps(steps), Batch(0)).unwrap();
         assert_eq!(RnnCell::<3, 2>::new(&mut generator).forward(input).unwrap().output().batch(), 0);
         assert_eq!(Rnn::<3, 2, 2>::new(&mut generator).forward(input).unwrap().output().batch(), 0);
         assert_eq!(Linear::<3, 2>::new(&mut generator).forward(input).unwrap().output().batch(), 0);
-        let tokens = Sequences::time_major(&[], steps, 0).unwrap();
+        let tokens = Sequences::time_major(&[], Steps(steps), Batch(0)).unwrap();
         assert_eq!(Embedding::<3, 2>::new(&mut generator).forward(tokens).unwrap().output().batch(), 0);
         let model = (Embedding::<3, 2>::new(&mut generator), Rnn::<2, 2, 2>::new(&mut generator));
         let model = (model.0, model.1, Linear::<2, 3>::new(&mut generator));
-        let mut trace = model.forward(tokens).unwrap();
-        let d_output = Sequences::time_major(&[], steps, 0).unwrap();
-        let gradients = model.backward(tokens, &mut trace, d_output).unwrap();
+        let d_output = Sequences::time_major(&[], Steps(steps), Batch(0)).unwrap();
+        let gradients = model.forward(tokens).unwrap().backward(d_output).unwrap();
         assert_eq!(bits_of(&gradients), bits_of(&model.zeros_like()));
     }
 }
@@ -140,7 +147,7 @@ fn batches_of_steps_of_different_lengths() {
     for (inputs, states) in [(0, 1), (4, 5), (5, 4)] {
         let mut h = ordinary::<2>(1, states);
         let before = h.clone();
-        let error = cell.step_batch(&ordinary::<3>(2, inputs), &mut h).unwrap_err();
+        let error = cell.step_batch_in_place(&ordinary::<3>(2, inputs), &mut h).unwrap_err();
         assert_eq!(error, Error::Length { what: "rows of x", expected: states, given: inputs });
         says(error, &[states, inputs]);
         assert_eq!(h, before);
@@ -150,57 +157,73 @@ fn batches_of_steps_of_different_lengths() {
 #[test]
 fn parameters_of_the_wrong_length() {
     let (ih, hh, b) = ([0.5; 6], [0.25; 4], [0.125; 2]);
-    let right = RnnWeights { weight_ih: &ih, weight_hh: &hh, bias_ih: &b, bias_hh: &b };
+    let bias = Tensor::from(&b);
+    let right = RnnWeights { weight_ih: (&ih).into(), weight_hh: (&hh).into(), bias_ih: bias, bias_hh: bias };
     let long = [1.0; 7];
+    let tensor = |numbers: &'static [f32]| Tensor::from(numbers);
     let wrong = [
-        (RnnWeights { weight_ih: &ih[1..], ..right }, "weight_ih", 6, 5),
-        (RnnWeights { weight_ih: &long, ..right }, "weight_ih", 6, 7),
-        (RnnWeights { weight_hh: &hh[..0], ..right }, "weight_hh", 4, 0),
-        (RnnWeights { weight_hh: &long[..5], ..right }, "weight_hh", 4, 5),
-        (RnnWeights { bias_ih: &b[1..], ..right }, "bias_ih", 2, 1),
-        (RnnWeights { bias_hh: &long[..3], ..right }, "bias_hh", 2, 3),
+        (RnnWeights { weight_ih: (&ih[1..]).into(), ..right }, "weight_ih", "[2, 3]", "[5]"),
+        (RnnWeights { weight_ih: (&long).into(), ..right }, "weight_ih", "[2, 3]", "[7]"),
+        (RnnWeights { weight_hh: tensor(&[]), ..right }, "weight_hh", "[2, 2]", "[0]"),
+        (RnnWeights { weight_hh: (&long[..5]).into(), ..right }, "weight_hh", "[2, 2]", "[5]"),
+        (RnnWeights { bias_ih: (&b[1..]).into(), ..right }, "bias_ih", "[2]", "[1]"),
+        (RnnWeights { bias_hh: (&long[..3]).into(), ..right }, "bias_hh", "[2]", "[3]"),
+        // The right number of elements, but transposed, or with another number of axes.
+        (RnnWeights { weight_ih: Tensor::new(&ih, &[3, 2]), ..right }, "weight_ih", "[2, 3]", "[3, 2]"),
+        (RnnWeights { weight_hh: Tensor::new(&hh, &[1, 2, 2]), ..right }, "weight_hh", "[2, 2]", "[1, 2, 2]"),
+        (RnnWeights { bias_ih: Tensor::new(&b, &[2, 1]), ..right }, "bias_ih", "[2]", "[2, 1]"),
+        // A shape that the numbers do not have.
+        (RnnWeights { weight_ih: Tensor::new(&ih[1..], &[2, 3]), ..right }, "weight_ih", "[2, 3]", "[5]"),
     ];
     for (weights, what, expected, given) in wrong {
-        let error = Error::Length { what, expected, given };
-        assert_eq!(RnnCell::<3, 2>::from_torch(&weights).unwrap_err(), error);
-        says(error, &[expected, given]);
+        let error = RnnCell::<3, 2>::from_torch(&weights).unwrap_err();
+        assert_eq!(error.to_string(), format!("{what}: shape {expected} expected, {given} given"));
         let mut cell = RnnCell::<3, 2>::new(&mut Generator::seed(0));
         let before = bits_of(&cell);
         assert_eq!(cell.load_torch(&weights).unwrap_err(), error);
         assert_eq!(bits_of(&cell), before);
-        let error = Error::LengthInLayer { what, layer: 0, expected, given };
-        assert_eq!(Rnn::<3, 2, 1>::from_torch(&[weights]).unwrap_err(), error);
-        assert!(error.to_string().starts_with(&format!("{what}_l0: ")), "{error}");
+        let error = Rnn::<3, 2, 1>::from_torch(&[weights]).unwrap_err();
+        assert_eq!(error.to_string(), format!("{what}_l0: shape {expected} expected, {given} given"));
     }
-    let upper = RnnWeights { weight_ih: &ih, ..right };
+    let upper = RnnWeights { weight_ih: (&ih).into(), ..right };
     let error = Rnn::<3, 2, 2>::from_torch(&[right, upper]).unwrap_err();
-    assert_eq!(error.to_string(), "weight_ih_l1: 4 elements expected, 6 given");
+    assert_eq!(error.to_string(), "weight_ih_l1: shape [2, 2] expected, [6] given");
+    assert!(matches!(error, Error::Tensor { name: "weight_ih", layer: Some(1), expected, given }
+        if expected.lengths() == [2, 2] && given.lengths() == [6]));
+    // Exchanged matrices have one number of elements where inputs and neurons do, and one shape: no one can tell.
+    let (ih, hh) = ([0.5; 8], [0.25; 16]);
+    let bias = Tensor::from(&hh[..4]);
+    let exchanged = RnnWeights {
+        weight_ih: Tensor::new(&hh, &[4, 4]),
+        weight_hh: Tensor::new(&ih, &[4, 2]),
+        bias_ih: bias,
+        bias_hh: bias,
+    };
+    let error = RnnCell::<2, 4>::from_torch(&exchanged).unwrap_err();
+    assert_eq!(error.to_string(), "weight_ih: shape [4, 2] expected, [4, 4] given");
 
+    let (ih, hh) = ([0.5; 6], [0.25; 4]);
     let mut linear = Linear::<3, 2>::new(&mut Generator::seed(0));
     let before = bits_of(&linear);
-    let error = Error::Length { what: "weight", expected: 6, given: 7 };
-    assert_eq!(linear.load_torch(&long, &b).unwrap_err(), error);
-    let error = Error::Length { what: "bias", expected: 2, given: 4 };
-    assert_eq!(linear.load_torch(&ih, &hh).unwrap_err(), error);
+    let error = linear.load_torch(&long, &b).unwrap_err();
+    assert_eq!(error.to_string(), "weight: shape [2, 3] expected, [7] given");
+    let error = linear.load_torch(&ih, &hh).unwrap_err();
+    assert_eq!(error.to_string(), "bias: shape [2] expected, [4] given");
     assert_eq!(Linear::<3, 2>::from_torch(&ih, &hh).unwrap_err(), error);
+    let transposed = linear.load_torch(Tensor::new(&ih, &[3, 2]), &b).unwrap_err();
+    assert_eq!(transposed.to_string(), "weight: shape [2, 3] expected, [3, 2] given");
     assert_eq!(bits_of(&linear), before);
 
     let mut embedding = Embedding::<3, 2>::new(&mut Generator::seed(0));
     let before = bits_of(&embedding);
-    let error = Error::Length { what: "weight", expected: 6, given: 4 };
-    assert_eq!(embedding.load_torch(&hh).unwrap_err(), error);
+    let error = embedding.load_torch(&hh).unwrap_err();
+    assert_eq!(error.to_string(), "weight: shape [3, 2] expected, [4] given");
     assert_eq!(Embedding::<3, 2>::from_torch(&hh).unwrap_err(), error);
     assert_eq!(bits_of(&embedding), before);
 }
 
-/// What a failed call must leave alone: the trace of an earlier forward, and gradients.
-struct Kept {
-    output: Vec<u32>,
-    gradients: Vec<u32>,
-}
-
-/// The shapes of a layer's calls, right and wrong, on one trace: after every refusal all is as it was, and the right
-/// call still gives the right gradients.
+/// The shapes of a layer's calls, right and wrong, in one workspace: after every refusal parameters and gradients are as they
+/// were, and the right call gives the right gradients. (Another input in the backward than in the forward does not compile.)
 fn refusals<const IN: usize, const OUT: usize, M>(model: &M, layers: usize, with_state: impl Fn(usize) -> M::State)
 where
     M: Layer<Input = [f32; IN], Output = [f32; OUT]>,
@@ -208,70 +231,59 @@ where
     const STEPS: usize = 5;
     const BATCH: usize = 3;
     fn view<const N: usize>(rows: &[[f32; N]], (steps, batch): (usize, usize)) -> Sequences<'_, [f32; N]> {
-        Sequences::time_major(&rows[..steps * batch], steps, batch).unwrap()
+        Sequences::time_major(&rows[..steps * batch], Steps(steps), Batch(batch)).unwrap()
     }
     let parameters = bits_of(model);
     let (input, d_output) = (ordinary::<IN>(1, 40), ordinary::<OUT>(2, 40));
     let (right, wrong) =
         ((STEPS, BATCH), [(BATCH, STEPS), (STEPS + 1, BATCH), (STEPS, BATCH + 1), (STEPS, 0), (1, 15)]);
-    let mut trace = Trace::<M>::at(Level::detect()).with_d_input();
-    model.forward_into(view(&input, right), &mut trace).unwrap();
-    let expected = bits_of(&model.backward(view(&input, right), &mut trace, view(&d_output, right)).unwrap());
-    let output_of = |trace: &Trace<M>| bits(trace.output().as_batch_first().unwrap().as_flattened());
+    let mut workspace = Workspace::<M>::new().with_d_input();
+    let expected = bits_of(&model.forward(view(&input, right)).unwrap().backward(view(&d_output, right)).unwrap());
     let mut gradients = filled(model.zeros_like(), 3);
-    let kept = Kept { output: output_of(&trace), gradients: bits_of(&gradients) };
-    let d_initial = format!("{:?}", trace.d_initial().unwrap());
-
-    let check = |error: Error, shape: (usize, usize), trace: &Trace<M>, gradients: &M| {
-        let Error::Shape { what, expected, given } = error else { panic!("{error:?}") };
-        assert_eq!((expected, given), (right, shape), "{what}");
-        says(error, &[right.0, right.1, shape.0, shape.1]);
-        assert!(bits_of(gradients) == kept.gradients, "{what} of {shape:?} was refused, but gradients have changed");
-        assert!(output_of(trace) == kept.output, "{what} of {shape:?} was refused, but the output has changed");
-        assert_eq!(format!("{:?}", trace.d_initial().unwrap()), d_initial, "{what} of {shape:?}");
+    let before = bits_of(&gradients);
+    let mut right_again = |workspace: &mut Workspace<M>| {
+        let pass = workspace.forward(model, view(&input, right)).unwrap();
+        let passed = pass.backward_into(view(&d_output, right), &mut gradients).unwrap();
+        assert!(passed.d_input().is_some());
+        assert!(bits_of(&gradients) == expected, "the gradients after a refusal");
+        gradients = filled(model.zeros_like(), 3);
     };
+    let mut others = filled(model.zeros_like(), 3);
     for shape in wrong {
-        let (x, d) = (view(&input, right), view(&d_output, shape));
-        let error = model.backward_into(x, &mut trace, d, &mut gradients).unwrap_err();
-        check(error, shape, &trace, &gradients);
-        let (x, d) = (view(&input, shape), view(&d_output, right));
-        let error = model.backward_into(x, &mut trace, d, &mut gradients).unwrap_err();
-        check(error, shape, &trace, &gradients);
+        for adds in [false, true] {
+            let pass = workspace.forward(model, view(&input, right)).unwrap();
+            let d = view(&d_output, shape);
+            let refused = if adds { pass.backward_add(d, &mut others) } else { pass.backward_into(d, &mut others) };
+            let error = refused.map(|_| ()).unwrap_err();
+            let Error::Shape { what, expected, given } = error else { panic!("{error:?}") };
+            assert_eq!((expected, given), (right, shape), "{what}");
+            says(error, &[right.0, right.1, shape.0, shape.1]);
+            assert!(bits_of(&others) == before, "{what} of {shape:?} was refused, but gradients have changed");
+            right_again(&mut workspace);
+        }
     }
     if layers > 0 {
         for rows in [1, BATCH * layers - 1, BATCH * layers + 1, 2 * BATCH * layers] {
             let state = with_state(rows);
-            let (x, d) = (view(&input, right), view(&d_output, right));
-            let error = model.backward_from(x, &mut trace, d, &state, &mut gradients).unwrap_err();
+            let pass = workspace.forward(model, view(&input, right)).unwrap().with_d_final(&state);
+            let error = pass.backward_into(view(&d_output, right), &mut others).map(|_| ()).unwrap_err();
             let Error::Length { expected, given, .. } = error else { panic!("{error:?}") };
             assert_eq!((expected, given), (BATCH * layers, rows));
             says(error, &[expected, given]);
-            assert!(bits_of(&gradients) == kept.gradients, "d_final of {rows} rows was refused, but gradients changed");
+            assert!(bits_of(&others) == before, "d_final of {rows} rows was refused, but gradients changed");
+            right_again(&mut workspace);
 
             // A forward of other inputs, in every layer of a model.
             let other = ordinary::<IN>(3, 40);
-            let error = model.forward_from(view(&other, right), &state, &mut trace).unwrap_err();
+            let error = workspace.forward_from(model, view(&other, right), &state).map(|_| ()).unwrap_err();
             assert!(
                 matches!(error, Error::Length { expected, given, .. } if (expected, given) == (BATCH * layers, rows))
             );
             says(error, &[BATCH * layers, rows]);
-            assert_eq!(output_of(&trace), kept.output);
+            right_again(&mut workspace);
         }
     }
-    model.backward_into(view(&input, right), &mut trace, view(&d_output, right), &mut gradients).unwrap();
-    assert!(bits_of(&gradients) == expected, "the gradients after all refusals");
     assert_eq!(bits_of(model), parameters);
-
-    // Before any forward there is nothing to go back from.
-    let mut empty = Trace::<M>::default();
-    let before = bits_of(&gradients);
-    let error = model.backward_into(view(&input, right), &mut empty, view(&d_output, right), &mut gradients);
-    assert_eq!(error.unwrap_err(), Error::NoForward);
-    assert_eq!(bits_of(&gradients), before);
-    // The gradient of the input is there after a backward alone.
-    assert!(trace.d_input().is_some());
-    model.forward_into(view(&input, right), &mut trace).unwrap();
-    assert!(trace.d_input().is_none());
 }
 
 #[test]
@@ -305,18 +317,18 @@ fn refusals_of_a_boxed_model() {
     refusals(&model, 1, |rows| ((), vec![[0.5; 6]; rows]));
 }
 
-/// A refused forward leaves the trace as it was, so that its backward still fits.
+/// A refused forward leaves the state as it was, so that the next chunk goes on from there.
 #[test]
-fn a_refused_forward_changes_no_trace() {
+fn a_refused_forward_changes_no_state() {
     let rnn = Rnn::<4, 6, 2>::new(&mut Generator::seed(1));
-    let (input, d_output) = (ordinary::<4>(1, 12), ordinary::<6>(2, 12));
-    let mut trace = Trace::at(Level::detect());
-    rnn.forward_into(&input, &mut trace).unwrap();
-    let expected = bits_of(&rnn.backward(&input, &mut trace, &d_output).unwrap());
-    let four_samples = Sequences::time_major(&input, 3, 4).unwrap();
-    rnn.forward_from(four_samples, &vec![[0.0; 6]; 7], &mut trace).unwrap_err();
-    rnn.forward_into(&[], &mut trace).unwrap_err();
-    assert_eq!(bits_of(&rnn.backward(&input, &mut trace, &d_output).unwrap()), expected);
+    let input = ordinary::<4>(1, 12);
+    let mut workspace = Workspace::new();
+    let state = workspace.forward(&rnn, &input).unwrap().final_state().clone();
+    let four_samples = Sequences::time_major(&input, Steps(3), Batch(4)).unwrap();
+    workspace.forward_from(&rnn, four_samples, &vec![[0.0; 6]; 7]).map(|_| ()).unwrap_err();
+    workspace.forward(&rnn, &[]).map(|_| ()).unwrap_err();
+    let continued = workspace.forward_continued(&rnn, &input).unwrap().final_state().clone();
+    assert_eq!(continued, *workspace.forward_from(&rnn, &input, &state).unwrap().final_state());
 }
 
 // ---- Tokens, targets, settings -------------------------------------------------------------------------------------
@@ -329,48 +341,29 @@ fn tokens_out_of_range() {
         for place in 0..6 {
             let mut tokens = good;
             tokens[place] = bad;
-            let time_major = Sequences::time_major(&tokens, 2, 3).unwrap();
-            let batch_first = Sequences::batch_first(&tokens, 2, 3).unwrap();
+            let time_major = Sequences::time_major(&tokens, Steps(2), Batch(3)).unwrap();
+            let batch_first = Sequences::batch_first(&tokens, Batch(3), Steps(2)).unwrap();
             for (view, sample, step) in [(time_major, place % 3, place / 3), (batch_first, place / 2, place % 2)] {
                 let error = Error::TokenOutOfRange { token: bad, vocabulary: 5, sample, step };
                 says(error, &[bad, 5, sample, step]);
-                // In a forward: the trace is as it was.
-                let mut trace = Trace::at(Level::detect());
-                let right = Sequences::time_major(&good, 2, 3).unwrap();
-                embedding.forward_into(right, &mut trace).unwrap();
-                assert_eq!(embedding.forward_into(view, &mut trace).unwrap_err(), error);
-                assert_eq!(*trace.output().row(2, 0), embedding.weight[2]);
-                // In a backward: the gradients are.
-                let d_output = vec![[1.0; 3]; 6];
-                let d_output = Sequences::time_major(&d_output, 2, 3).unwrap();
-                let mut gradients = filled(Embedding::<5, 3>::zeros(), 1);
-                let before = bits_of(&gradients);
-                let given = embedding.backward_into(view, &mut trace, d_output, &mut gradients);
-                assert_eq!(given.unwrap_err(), error);
-                assert_eq!(bits_of(&gradients), before);
+                let mut workspace = Workspace::new();
+                assert_eq!(workspace.forward(&embedding, view).map(|_| ()).unwrap_err(), error);
+                let right = Sequences::time_major(&good, Steps(2), Batch(3)).unwrap();
+                let pass = workspace.forward(&embedding, right).unwrap();
+                assert_eq!(*pass.output().row(2, 0), embedding.weight[2]);
             }
         }
         assert_eq!(embedding.get(bad), None);
     }
 }
 
-/// A model refuses a token or an input that is not the forward's before it has touched any gradient.
 #[test]
 fn tokens_out_of_range_in_a_model() {
     let mut generator = Generator::seed(0);
     let model: (Embedding<5, 3>, Rnn<3, 4, 2>, Linear<4, 5>) =
         (Embedding::new(&mut generator), Rnn::new(&mut generator), Linear::new(&mut generator));
-    let d_output = ordinary::<5>(1, 4);
-    let mut trace = model.forward(&[1, 2, 3, 4]).unwrap();
-    assert!(matches!(model.forward(&[1, 2, 3, 5]).unwrap_err(), Error::TokenOutOfRange { token: 5, .. }));
-    let mut gradients = filled(model.zeros_like(), 1);
-    let before = bits_of(&gradients);
-    let error = model.backward_into(&[1, 2, 5, 4], &mut trace, &d_output, &mut gradients).unwrap_err();
+    let error = model.forward(&[1, 2, 5, 4]).map(|_| ()).unwrap_err();
     assert_eq!(error, Error::TokenOutOfRange { token: 5, vocabulary: 5, sample: 0, step: 2 });
-    assert!(bits_of(&gradients) == before, "a token out of range was refused, but gradients have changed");
-    let error = model.backward_into(&[1, 2, 3], &mut trace, &d_output, &mut gradients).unwrap_err();
-    assert!(matches!(error, Error::Shape { expected: (4, 1), given: (3, 1), .. }));
-    assert!(bits_of(&gradients) == before, "an input of another length was refused, but gradients have changed");
 }
 
 #[test]
@@ -390,8 +383,8 @@ fn targets_out_of_range() {
     }
     // "Which target it is, counted as they were given."
     let targets = [0usize, 1, 9, 3, 0, 1];
-    let time_major = Sequences::time_major(&targets, 3, 2).unwrap();
-    let logits = Sequences::batch_first(&logits, 3, 2).unwrap();
+    let time_major = Sequences::time_major(&targets, Steps(3), Batch(2)).unwrap();
+    let logits = Sequences::batch_first(&logits, Batch(2), Steps(3)).unwrap();
     let error = CrossEntropy::sum().loss_into(logits, time_major, &mut d_logits).unwrap_err();
     assert_eq!(error, Error::TargetOutOfRange { target: 9, classes: 4, index: 2 });
 
@@ -402,9 +395,9 @@ fn targets_out_of_range() {
             targets[index..].fill(7);
             let error = Error::TargetOutOfRange { target: 7, classes: 4, index };
             let logits = ordinary::<4>(1, 6);
-            let logits = Sequences::batch_first(&logits, steps, batch).unwrap();
-            for made in [Sequences::time_major, Sequences::batch_first] {
-                let targets = made(&targets, steps, batch).unwrap();
+            let logits = Sequences::batch_first(&logits, Batch(batch), Steps(steps)).unwrap();
+            for made in [Sequences::time_major, |rows, steps, batch| Sequences::batch_first(rows, batch, steps)] {
+                let targets = made(&targets, Steps(steps), Batch(batch)).unwrap();
                 assert_eq!(CrossEntropy::sum().loss_into(logits, targets, &mut d_logits).unwrap_err(), error);
             }
         }
@@ -488,9 +481,9 @@ fn bad_input_stays<const IN: usize, const HID: usize, const LAYERS: usize>(batch
         for bad in BAD {
             let (sample, step, index) = (numbers.below(batch), numbers.below(steps), numbers.below(IN));
             let run = |input: &[[f32; IN]], d_output: &[[f32; HID]]| {
-                let mut trace = Trace::at(level).with_d_input();
-                let input = Sequences::batch_first(input, steps, batch).unwrap();
-                let d_output = Sequences::batch_first(d_output, steps, batch).unwrap();
+                let mut trace = Kept::at(level).with_d_input();
+                let input = Sequences::batch_first(input, Batch(batch), Steps(steps)).unwrap();
+                let d_output = Sequences::batch_first(d_output, Batch(batch), Steps(steps)).unwrap();
                 rnn.forward_into(input, &mut trace).unwrap();
                 let gradients = rnn.backward(input, &mut trace, d_output).unwrap();
                 (trace, gradients)
@@ -557,11 +550,11 @@ fn a_bad_initial_state_stays_in_its_sample() {
     let rnn = filled(Rnn::<4, 9, 2>::zeros(), 1);
     let (batch, steps) = (11, 6);
     let input = ordinary::<4>(2, batch * steps);
-    let input = Sequences::time_major(&input, steps, batch).unwrap();
+    let input = Sequences::time_major(&input, Steps(steps), Batch(batch)).unwrap();
     for level in Level::available() {
         for row in 0..2 * batch {
             let mut initial = ordinary::<9>(3, 2 * batch);
-            let (mut good, mut trace) = (Trace::at(level), Trace::at(level));
+            let (mut good, mut trace) = (Kept::at(level), Kept::at(level));
             rnn.forward_from(input, &initial, &mut good).unwrap();
             initial[row][row % 9] = f32::NAN;
             rnn.forward_from(input, &initial, &mut trace).unwrap();
@@ -578,7 +571,7 @@ fn a_bad_initial_state_stays_in_its_sample() {
 fn a_bad_weight_reaches_its_neuron() {
     let (batch, steps) = (6, 3);
     let input = ordinary::<5>(2, batch * steps);
-    let input = Sequences::time_major(&input, steps, batch).unwrap();
+    let input = Sequences::time_major(&input, Steps(steps), Batch(batch)).unwrap();
     let good = filled(RnnCell::<5, 19>::zeros(), 1);
     for level in Level::available() {
         for neuron in 0..19 {
@@ -590,7 +583,7 @@ fn a_bad_weight_reaches_its_neuron() {
                     2 => cell.bias_ih[neuron] = f32::NAN,
                     _ => cell.bias_hh[neuron] = f32::NAN,
                 }
-                let mut trace = Trace::at(level);
+                let mut trace = Kept::at(level);
                 cell.forward_into(input, &mut trace).unwrap();
                 for b in 0..batch {
                     for (n, y) in trace.output().row(b, 0).iter().enumerate() {
@@ -611,9 +604,9 @@ fn bad_numbers_in_a_linear_layer() {
     let (batch, steps) = (18, 19);
     let (input, d_output) = (ordinary::<IN>(2, batch * steps), ordinary::<OUT>(3, batch * steps));
     let run = |level: Level, input: &[[f32; IN]], d_output: &[[f32; OUT]]| {
-        let mut trace = Trace::at(level).with_d_input();
-        let input = Sequences::batch_first(input, steps, batch).unwrap();
-        let d_output = Sequences::batch_first(d_output, steps, batch).unwrap();
+        let mut trace = Kept::at(level).with_d_input();
+        let input = Sequences::batch_first(input, Batch(batch), Steps(steps)).unwrap();
+        let d_output = Sequences::batch_first(d_output, Batch(batch), Steps(steps)).unwrap();
         linear.forward_into(input, &mut trace).unwrap();
         let gradients = linear.backward(input, &mut trace, d_output).unwrap();
         (trace, gradients)
@@ -657,13 +650,13 @@ fn bad_numbers_in_an_embedding() {
     let mut embedding = filled(Embedding::<6, 5>::zeros(), 1);
     embedding.weight[3][2] = f32::NAN;
     let tokens = [0usize, 3, 5, 1, 3, 2];
-    let mut trace = embedding.forward(&tokens).unwrap();
-    for (row, token) in trace.output().iter().zip(tokens) {
+    let pass = embedding.forward(&tokens).unwrap();
+    for (row, token) in pass.output().iter().zip(tokens) {
         assert_eq!(bits(row), bits(&embedding.weight[token]));
     }
     let mut d_output = ordinary::<5>(2, 6);
     d_output[2][4] = f32::NAN;
-    let gradients = embedding.backward(&tokens, &mut trace, &d_output).unwrap();
+    let gradients = pass.backward(&d_output).unwrap();
     for (token, row) in gradients.weight.iter().enumerate() {
         for (i, d) in row.iter().enumerate() {
             assert_eq!(d.is_nan(), (token, i) == (5, 4));
@@ -675,7 +668,7 @@ fn bad_logits<const C: usize>() {
     let logits = ordinary::<C>(1, 5);
     let targets = [0, C - 1, C / 2, 0, C - 1];
     for level in Level::available() {
-        let loss = CrossEntropy::sum().with_level(level);
+        let loss = CrossEntropy::sum().at(level);
         let (good_loss, good) = loss.loss(&logits, &targets).unwrap();
         assert!(good_loss.is_finite());
         for class in 0..C {
@@ -741,7 +734,7 @@ fn bad_gradients_stay_in_their_parameter() {
                     }
                     index += tensor.len();
                 });
-                let mut adam = Adam::new(0.01).with_level(level);
+                let mut adam = Adam::new(0.01).at(level);
                 let mut good = adam.clone();
                 adam.step(&mut model, &spoiled).unwrap();
                 good.step(&mut expected, &gradients).unwrap();
@@ -767,7 +760,7 @@ fn tanh_of_bad_numbers() {
     for level in Level::available() {
         let tanh = |x: f32| {
             let mut h = [0.0; 19];
-            cell.step_at(level, &[x], &mut h);
+            cell.at(level).step_in_place(&[x], &mut h);
             h
         };
         assert!(tanh(f32::NAN).iter().chain(&tanh(-f32::NAN)).all(|y| y.is_nan()));
@@ -794,23 +787,28 @@ fn a_large_cell_on_a_small_stack() {
         let cell = RnnCell::<1024, 1024>::boxed(&mut Generator::seed(0));
         let (input, d_output) = (ordinary::<1024>(1, 6), ordinary::<1024>(2, 6));
         for level in Level::available() {
-            let mut trace = Trace::at(level).with_d_input();
-            let view = Sequences::time_major(&input, 2, 3).unwrap();
+            let mut trace = Kept::at(level).with_d_input();
+            let view = Sequences::time_major(&input, Steps(2), Batch(3)).unwrap();
             cell.forward_into(view, &mut trace).unwrap();
-            let d_view = Sequences::time_major(&d_output, 2, 3).unwrap();
+            let d_view = Sequences::time_major(&d_output, Steps(2), Batch(3)).unwrap();
             let mut gradients = cell.backward(view, &mut trace, d_view).unwrap();
             let mut h = vec![[0.0; 1024]; 3];
-            cell.step_batch_at(level, &input[..3], &mut h).unwrap();
+            cell.at(level).step_batch_in_place(&input[..3], &mut h).unwrap();
             assert_eq!(bits(&h[1]), bits(trace.output().row(1, 0)));
-            let _ = cell.step_backward_at(level, &input[0], &h[0], &h[1], &d_output[0], &mut gradients);
+            let _ = cell.at(level).step_backward_add(&input[0], &h[0], &h[1], &d_output[0], &mut gradients);
             let mut copy = cell.clone();
-            Adam::new(0.01).with_level(level).step(&mut copy, &gradients).unwrap();
+            Adam::new(0.01).at(level).step(&mut copy, &gradients).unwrap();
             assert_eq!(copy.parameter_count(), 2 * 1024 * 1024 + 2 * 1024);
         }
         let torch: Vec<f32> = cell.weight_hh_torch().collect();
         let mut loaded = RnnCell::<1024, 1024>::zeros_boxed();
         let bias = &torch[..1024];
-        let weights = RnnWeights { weight_ih: &torch, weight_hh: &torch, bias_ih: bias, bias_hh: bias };
+        let weights = RnnWeights {
+            weight_ih: (&torch).into(),
+            weight_hh: (&torch).into(),
+            bias_ih: bias.into(),
+            bias_hh: bias.into(),
+        };
         loaded.load_torch(&weights).unwrap();
         assert_eq!(loaded.weight_hh[3], cell.weight_hh[3]);
     });
@@ -825,22 +823,27 @@ fn a_large_model_on_a_small_stack() {
             (Embedding::boxed(&mut generator), Rnn::new(&mut generator), Linear::boxed(&mut generator));
         let tokens = [4999usize, 0, 17, 2500, 1, 2];
         for level in Level::available() {
-            let mut trace = Trace::<Model>::at(level);
-            let view = Sequences::batch_first(&tokens, 2, 3).unwrap();
+            let mut trace = Kept::<Model>::at(level);
+            let view = Sequences::batch_first(&tokens, Batch(3), Steps(2)).unwrap();
             model.forward_into(view, &mut trace).unwrap();
-            let targets = Sequences::batch_first(&[1usize, 2, 3, 4, 5, 1023], 2, 3).unwrap();
-            let (loss, d_logits) = CrossEntropy::mean().with_level(level).loss(trace.output(), targets).unwrap();
+            let targets = Sequences::batch_first(&[1usize, 2, 3, 4, 5, 1023], Batch(3), Steps(2)).unwrap();
+            let (loss, d_logits) = CrossEntropy::mean().at(level).loss(trace.output(), targets).unwrap();
             assert!(loss.is_finite());
             let mut gradients = model.clone();
             model.backward_into(view, &mut trace, &d_logits, &mut gradients).unwrap();
-            Adam::new(1e-3).with_level(level).step(&mut model, &gradients).unwrap();
+            Adam::new(1e-3).at(level).step(&mut model, &gradients).unwrap();
         }
         let linear = Linear::<1024, 1024>::zeros_boxed();
         assert_eq!(linear.apply(&[1.0; 1024]), [0.0; 1024]);
         let layers = Rnn::<1024, 1024, 2>::zeros();
         let torch = vec![0.5; 1024 * 1024];
         let bias = &torch[..1024];
-        let weights = RnnWeights { weight_ih: &torch, weight_hh: &torch, bias_ih: bias, bias_hh: bias };
+        let weights = RnnWeights {
+            weight_ih: (&torch).into(),
+            weight_hh: (&torch).into(),
+            bias_ih: bias.into(),
+            bias_hh: bias.into(),
+        };
         assert_eq!(
             Rnn::<1024, 1024, 2>::from_torch(&[weights; 2]).unwrap().parameter_count(),
             layers.parameter_count()
@@ -854,10 +857,10 @@ fn misaligned_slices() {
     let rnn = filled(Rnn::<7, 13, 2>::zeros(), 1);
     let (input, d_output) = (ordinary::<7>(2, 45), ordinary::<13>(3, 45));
     let run = |level: Level, input: &[[f32; 7]], d_output: &[[f32; 13]]| {
-        let mut trace = Trace::at(level).with_d_input();
-        let input = Sequences::time_major(input, 5, 9).unwrap();
+        let mut trace = Kept::at(level).with_d_input();
+        let input = Sequences::time_major(input, Steps(5), Batch(9)).unwrap();
         rnn.forward_into(input, &mut trace).unwrap();
-        let d_output = Sequences::time_major(d_output, 5, 9).unwrap();
+        let d_output = Sequences::time_major(d_output, Steps(5), Batch(9)).unwrap();
         let gradients = rnn.backward(input, &mut trace, d_output).unwrap();
         let d_input = trace.d_input().unwrap().as_batch_first().unwrap().as_flattened().to_vec();
         [trace.output().as_batch_first().unwrap().as_flattened(), &d_input, &flat(&gradients)].map(bits)
@@ -888,8 +891,8 @@ fn memory_is_reused_for_any_shape() {
     for (steps, batch) in [(1, 1), (7, 5), (2, 3), (0, 4), (9, 0), (3, 11)] {
         let logits = ordinary::<6>(steps as u64, steps * batch);
         let targets: Vec<usize> = (0..steps * batch).map(|i| i % 6).collect();
-        let view = Sequences::time_major(&logits, steps, batch).unwrap();
-        let targets = Sequences::time_major(&targets, steps, batch).unwrap();
+        let view = Sequences::time_major(&logits, Steps(steps), Batch(batch)).unwrap();
+        let targets = Sequences::time_major(&targets, Steps(steps), Batch(batch)).unwrap();
         let loss = CrossEntropy::sum().loss_into(view, targets, &mut d_logits).unwrap();
         let (fresh_loss, fresh) = CrossEntropy::sum().loss(view, targets).unwrap();
         assert_eq!((loss.to_bits(), d_logits.rows()), (fresh_loss.to_bits(), fresh.rows()));

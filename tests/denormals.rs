@@ -4,10 +4,14 @@
 //! with a denormal operand or result leaves a flag in the register MXCSR, and the chunks of a work that leave one are few.
 #![cfg(target_arch = "x86_64")]
 
+#[path = "properties/kept.rs"]
+mod kept;
+
 use elman::{
-    Adam, Chunked, CrossEntropy, Generator, Layer, Level, Linear, Parameters, RnnCell, Sequences, SequencesBuf,
-    StepBackward, StepTrace, Trace,
+    Adam, Batch, Chunked, CrossEntropy, Generator, Level, Linear, Parameters, RnnCell, Sequences, SequencesBuf,
+    StepBackward, StepTrace, Steps,
 };
+use kept::{Kept, Passes};
 use std::arch::asm;
 
 /// An operand was denormal; a result was, or was lost below.
@@ -57,12 +61,12 @@ fn cells<const IN: usize, const HID: usize>() -> [RnnCell<IN, HID>; 2] {
 fn chunks_of_dying_gradients<const HID: usize>(level: Level, cell: &RnnCell<8, HID>, batch: usize) -> usize {
     const STEPS: usize = 1024;
     let x = rows::<8>(2, STEPS * batch);
-    let input = Sequences::batch_first(&x, STEPS, batch).unwrap();
-    let (mut chunked, mut gradients) = (Chunked::at(level, 16).unwrap(), cell.zeros_like());
+    let input = Sequences::batch_first(&x, Batch(batch), Steps(STEPS)).unwrap();
+    let (mut chunked, mut gradients) = (Chunked::new(16).unwrap().at(level), cell.zeros_like());
     let mut met = 0;
     let mut first = true;
     chunked
-        .train(cell, input, &Vec::new(), &mut gradients, |steps, _, d_output: &mut SequencesBuf<[f32; HID]>| {
+        .train_into(cell, input, &Vec::new(), &mut gradients, |steps, _, d_output: &mut SequencesBuf<[f32; HID]>| {
             // What has been met since the chunk before, which lies behind this one: its backward, and a forward.
             met += usize::from(!first && status() & DENORMAL_OR_UNDERFLOW != 0);
             clear();
@@ -107,7 +111,7 @@ fn dying_gradients_step_by_step() {
             let inputs = rows::<8>(2, STEPS);
             for x in &inputs {
                 let before = state;
-                cell.step_at(level, x, &mut state);
+                cell.at(level).step_in_place(x, &mut state);
                 states.push((before, state));
             }
             let (mut d_state, mut gradients) = ([0.1; 64], RnnCell::zeros());
@@ -139,7 +143,7 @@ fn saturated_logits() {
             let logits: Vec<[f32; 37]> =
                 (0..32).map(|row| std::array::from_fn(|class| if class == row { apart as f32 } else { 0.0 })).collect();
             let targets: Vec<usize> = (0..32).collect();
-            let loss = CrossEntropy::mean().with_level(level);
+            let loss = CrossEntropy::mean().at(level);
             let mut d_logits = SequencesBuf::default();
             let met = meets_denormals(|| _ = loss.loss_into(&logits, &targets, &mut d_logits).unwrap());
             assert!(!met, "the loss of logits {apart} apart at {level}");
@@ -147,7 +151,7 @@ fn saturated_logits() {
             let linear = Linear::<20, 37>::new(&mut Generator::seed(1));
             // No number near zero: products with one may be denormal, but few are.
             let x: Vec<[f32; 20]> = rows::<20>(2, 32).into_iter().map(|row| row.map(|x| 0.5 + 0.5 * x.abs())).collect();
-            let (mut trace, mut gradients) = (Trace::at(level), linear.zeros_like());
+            let (mut trace, mut gradients) = (Kept::at(level), linear.zeros_like());
             linear.forward_into(&x, &mut trace).unwrap();
             let met = meets_denormals(|| linear.backward_into(&x, &mut trace, &d_logits, &mut gradients).unwrap());
             assert!(!met, "the backward with logits {apart} apart at {level}");
@@ -163,7 +167,7 @@ fn small_gradients() {
             let mut model = Linear::<5, 7>::new(&mut Generator::seed(0));
             let mut gradients = model.zeros_like();
             gradients.visit_mut(&mut |tensor| tensor.fill(size));
-            let mut adam = Adam::new(1e-3).with_level(level);
+            let mut adam = Adam::new(1e-3).at(level);
             let mut steps = || (0..100).for_each(|_| adam.step(&mut model, &gradients).unwrap());
             assert!(!meets_denormals(&mut steps) || size < f32::MIN_POSITIVE, "Adam, gradients of {size:e} at {level}");
             assert!(!meets_denormals(|| _ = gradients.clip_norm(1.0)), "the norm of gradients of {size:e}");
@@ -177,11 +181,11 @@ fn a_trace_on_the_heap() {
     let cell = RnnCell::<3, 5>::new(&mut Generator::seed(1));
     let (mut on_stack, mut on_heap) = (StepTrace::<_, 4>::new(), StepTrace::<RnnCell<3, 5>, 4>::boxed());
     for x in rows::<3>(3, 4) {
-        assert_eq!(on_stack.step(&cell, &x), on_heap.step(&cell, &x));
+        assert_eq!(on_stack.advance(&cell, &x), on_heap.advance(&cell, &x));
     }
     let mut gradients = [cell.zeros_like(); 2];
     let d = rows::<5>(4, 4);
-    on_stack.backward(&cell, &d, &mut gradients[0]).unwrap();
-    on_heap.backward(&cell, &d, &mut gradients[1]).unwrap();
+    on_stack.backward_add(&cell, &d, &mut gradients[0]).unwrap();
+    on_heap.backward_add(&cell, &d, &mut gradients[1]).unwrap();
     assert_eq!(gradients[0], gradients[1]);
 }

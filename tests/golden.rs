@@ -16,8 +16,14 @@
 mod data;
 
 use data::{TutorialModel, double, doubles, floats, integer, integers, list, read, rows, text};
-use elman::{Adam, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, Sequences};
-use elman::{Reduction, Trace};
+#[path = "properties/kept.rs"]
+mod kept;
+
+use elman::{
+    Adam, Batch, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Reduction, Rnn, RnnCell,
+    Sequences, Steps, Workspace,
+};
+use kept::{Kept, Passes};
 use serde_json::Value;
 
 /// Half a unit in the last place of 1: the relative error of one rounding.
@@ -94,36 +100,41 @@ fn check_cell<const IN: usize, const HID: usize>(case: &Value) {
         let what = format!("RNNCell({IN},{HID}) at {level}");
 
         let mut out = h.clone();
-        cell.step_batch_at(level, &x, &mut out).unwrap();
+        cell.at(level).step_batch_in_place(&x, &mut out).unwrap();
         assert_close(&format!("{what} out"), flat(&out), &exact["out"], roundings);
         for (n, out) in out.iter().enumerate() {
             let mut alone = h[n];
-            cell.step_at(level, &x[n], &mut alone);
+            cell.at(level).step_in_place(&x[n], &mut alone);
             assert_eq!(&alone, out, "{what}: alone and in a batch");
         }
 
         let mut gradients = cell.zeros_like();
         let (d_x, d_h): (Vec<_>, Vec<_>) =
-            (0..batch).map(|n| cell.step_backward_at(level, &x[n], &h[n], &out[n], &r[n], &mut gradients)).unzip();
+            (0..batch).map(|n| cell.at(level).step_backward_add(&x[n], &h[n], &out[n], &r[n], &mut gradients)).unzip();
         let what_step = format!("{what}, step_backward:");
         assert_gradients(&what_step, data::cell_state("", "", &gradients), exact, roundings_backward);
         assert_close(&format!("{what_step} d_x"), flat(&d_x), &exact["d_x"], roundings_backward);
         assert_close(&format!("{what_step} d_h"), flat(&d_h), &exact["d_h"], roundings_backward);
 
         // The same as a sequence of one step.
-        let one_step = |rows| Sequences::time_major(rows, 1, batch).unwrap();
-        let mut trace = Trace::at(level).with_d_input();
-        cell.forward_from(Sequences::time_major(&x, 1, batch).unwrap(), &h, &mut trace).unwrap();
+        let one_step = |rows| Sequences::time_major(rows, Steps(1), Batch(batch)).unwrap();
+        let mut trace = Kept::at(level).with_d_input();
+        cell.forward_from(Sequences::time_major(&x, Steps(1), Batch(batch)).unwrap(), &h, &mut trace).unwrap();
         assert_eq!(trace.final_state(), &out, "{what}: a step and a sequence of one");
-        cell.backward_into(Sequences::time_major(&x, 1, batch).unwrap(), &mut trace, one_step(&r), &mut gradients)
-            .unwrap();
+        cell.backward_into(
+            Sequences::time_major(&x, Steps(1), Batch(batch)).unwrap(),
+            &mut trace,
+            one_step(&r),
+            &mut gradients,
+        )
+        .unwrap();
         let what = format!("{what}, sequence:");
         assert_gradients(&what, data::cell_state("", "", &gradients), exact, roundings_backward);
         assert_close(&format!("{what} d_x"), flat(trace.d_input().unwrap().iter()), &exact["d_x"], roundings_backward);
         assert_close(&format!("{what} d_h"), flat(trace.d_initial().unwrap()), &exact["d_h"], roundings_backward);
     }
     let mut at_detected = h.clone();
-    cell.step_batch(&x, &mut at_detected).unwrap();
+    cell.step_batch_in_place(&x, &mut at_detected).unwrap();
     assert_eq!(at_detected[0], cell.step(&x[0], &h[0]));
     assert_close("step_batch", flat(&at_detected), &exact["out"], roundings);
 }
@@ -154,13 +165,16 @@ fn check_rnn<const IN: usize, const HID: usize, const LAYERS: usize>(case: &Valu
         for batch_first in [false, true] {
             let (x, r) = if batch_first {
                 (
-                    Sequences::batch_first(&x_batch_first, steps, batch).unwrap(),
-                    Sequences::batch_first(&r_batch_first, steps, batch).unwrap(),
+                    Sequences::batch_first(&x_batch_first, Batch(batch), Steps(steps)).unwrap(),
+                    Sequences::batch_first(&r_batch_first, Batch(batch), Steps(steps)).unwrap(),
                 )
             } else {
-                (Sequences::time_major(&x, steps, batch).unwrap(), Sequences::time_major(&r, steps, batch).unwrap())
+                (
+                    Sequences::time_major(&x, Steps(steps), Batch(batch)).unwrap(),
+                    Sequences::time_major(&r, Steps(steps), Batch(batch)).unwrap(),
+                )
             };
-            let mut trace = Trace::at(level).with_d_input();
+            let mut trace = Kept::at(level).with_d_input();
             if start == "given" {
                 rnn.forward_from(x, &h0, &mut trace).unwrap();
             } else {
@@ -190,12 +204,12 @@ fn embedding() {
     let [case] = list(&golden["embedding"]) else { panic!("one case") };
     let embedding = Embedding::<7, 5>::from_torch(&floats(&case["params"]["weight"])).unwrap();
     let (tokens, r) = (integers(&case["tokens"]), rows::<5>(&case["r"]));
-    let tokens = Sequences::batch_first(&tokens, 4, 2).unwrap();
+    let tokens = Sequences::batch_first(&tokens, Batch(2), Steps(4)).unwrap();
     for level in Level::available() {
-        let mut trace = Trace::at(level);
+        let mut trace = Kept::at(level);
         embedding.forward_into(tokens, &mut trace).unwrap();
         assert_eq!(flat(trace.output().iter()), floats(&case["f32"]["out"]), "{level}");
-        let d_output = Sequences::batch_first(&r, 4, 2).unwrap();
+        let d_output = Sequences::batch_first(&r, Batch(2), Steps(4)).unwrap();
         let gradients = embedding.backward(tokens, &mut trace, d_output).unwrap();
         // Some token may come at every step.
         let what = format!("Embedding at {level}");
@@ -214,14 +228,14 @@ fn linear() {
     let roundings = 6;
     for level in Level::available() {
         let what = format!("Linear at {level}");
-        let input = Sequences::time_major(&x, 1, 4).unwrap();
-        let mut trace = Trace::at(level).with_d_input();
+        let input = Sequences::time_major(&x, Steps(1), Batch(4)).unwrap();
+        let mut trace = Kept::at(level).with_d_input();
         linear.forward_into(input, &mut trace).unwrap();
         assert_close(&format!("{what} out"), flat(trace.output().iter()), &exact["out"], roundings);
         for (x, out) in x.iter().zip(trace.output().iter()) {
-            assert_eq!(&linear.apply_at(level, x), out, "{what}: alone and in a batch");
+            assert_eq!(&linear.at(level).apply(x), out, "{what}: alone and in a batch");
         }
-        let d_output = Sequences::time_major(&r, 1, 4).unwrap();
+        let d_output = Sequences::time_major(&r, Steps(1), Batch(4)).unwrap();
         let gradients = linear.backward(input, &mut trace, d_output).unwrap();
         assert_gradients(&what, data::linear_state("", &gradients), exact, roundings);
         assert_close(&format!("{what} d_x"), flat(trace.d_input().unwrap().iter()), &exact["d_x"], roundings);
@@ -238,7 +252,7 @@ fn cross_entropy() {
         for (level, (name, reduction, scale)) in Level::available().flat_map(|level| reductions.map(|r| (level, r))) {
             let what = format!("cross-entropy, {} logits, {name}, at {level}", text(&case["name"]));
             let exact = &case[name]["f64"];
-            let (loss, d_logits) = CrossEntropy::new(reduction).with_level(level).loss(&logits, &targets).unwrap();
+            let (loss, d_logits) = CrossEntropy::new(reduction).at(level).loss(&logits, &targets).unwrap();
             // The difference from the maximum, an exponential (one unit in the last place), 5 summands, a quotient,
             // a product, the difference from the target: of numbers up to `scale`.
             let d_bound = bound(1 + 2 + 5 + 3, scale);
@@ -272,7 +286,7 @@ fn adam() {
             let mut adam = Adam::new(setting("lr"))
                 .with_betas(setting("beta1"), setting("beta2"))
                 .with_eps(setting("eps"))
-                .with_level(level);
+                .at(level);
             for (step, gradients) in list(&case["grads"]).iter().enumerate() {
                 adam.step(&mut model, &filled(gradients)).unwrap();
                 // Each step so far rounded the parameter once, and moved it by a quotient: of moments that have three
@@ -307,18 +321,18 @@ fn train<M: Layer<Output = [f32; 4]>>(
     golden: &Value,
     program: &str,
 ) -> Training<M> {
-    let mut adam = Adam::new(double(&golden["programs"][program]["lr"])).with_level(level);
-    let criterion = CrossEntropy::new(reduction).with_level(level);
+    let mut adam = Adam::new(double(&golden["programs"][program]["lr"])).at(level);
+    let criterion = CrossEntropy::new(reduction).at(level);
     let target = integers(&golden["target"]);
     let (mut losses, mut logits) = (Vec::new(), Vec::new());
-    let mut trace = Trace::at(level);
+    let mut workspace = Workspace::new().at(level);
     for _ in 0..integer(&golden["epochs"]) {
-        model.forward_into(input, &mut trace).unwrap();
-        let (loss, d_output) = criterion.loss(trace.output(), &target).unwrap();
-        let gradients = model.backward(input, &mut trace, &d_output).unwrap();
-        adam.step(&mut model, &gradients).unwrap();
+        let pass = workspace.forward(&model, input).unwrap();
+        let (loss, d_output) = criterion.loss(pass.output(), &target).unwrap();
         losses.push(loss);
-        logits.push(trace.output().iter().copied().collect());
+        logits.push(pass.output().iter().copied().collect());
+        let gradients = pass.backward(&d_output).unwrap();
+        adam.step(&mut model, &gradients).unwrap();
     }
     Training { losses, logits, model }
 }

@@ -1,8 +1,8 @@
 //! What is made once and used again allocates nothing: streams never, traces and gradients from the second time on.
 
 use elman::{
-    Adam, Chunked, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, Sequences,
-    SequencesBuf, StepTrace, Stream, Streams, TokenRnnCell, Trace,
+    Adam, Batch, Chunked, CrossEntropy, Embedding, Generator, Level, Linear, Model, Parameters, Rnn, RnnCell,
+    Sequences, SequencesBuf, StepTrace, Steps, Stream, Streams, TokenRnnCell, Workspace,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -76,20 +76,20 @@ fn streams_allocate_nothing() {
         let head = Linear::<33, 3>::new(&mut generator);
         let rnn = Rnn::<5, 17, 3>::new(&mut generator);
         for level in Level::available() {
-            let mut vectors = Stream::at(level, (cell, head));
-            let mut tokens = Stream::at(level, (embedding, &rnn));
-            let mut folded = Stream::at(level, (TokenRnnCell::new(&embedding, &cell), head));
-            let mut voices = Streams::<_, 5>::at(level, cell);
+            let mut vectors = Stream::new((cell, head)).at(level);
+            let mut tokens = Stream::new((embedding, &rnn)).at(level);
+            let mut folded = Stream::new((TokenRnnCell::new(&embedding, &cell), head)).at(level);
+            let mut voices = Streams::<_, 5>::new(cell).at(level);
             let count = allocations(|| {
                 for step in 0..100 {
-                    std::hint::black_box(vectors.step(&[step as f32; 5]));
-                    std::hint::black_box(tokens.step_token(step % 7).unwrap());
-                    std::hint::black_box(folded.step_token(step % 7).unwrap());
-                    std::hint::black_box(voices.step(&[[0.5; 5]; 5]));
+                    std::hint::black_box(vectors.advance(&[step as f32; 5]));
+                    std::hint::black_box(tokens.advance_token(step % 7).unwrap());
+                    std::hint::black_box(folded.advance_token(step % 7).unwrap());
+                    std::hint::black_box(voices.advance(&[[0.5; 5]; 5]));
                     voices.reset(step % 5);
                 }
                 vectors.reset();
-                assert!(tokens.step_token(7).is_err());
+                assert!(tokens.advance_token(7).is_err());
             });
             assert_eq!(count, 0, "{level}");
         }
@@ -113,11 +113,10 @@ fn training_step_by_step_allocates_nothing() {
                 trace.reset();
                 let mut d_outputs = [[0.0; 4]; 5];
                 for (step, (token, target)) in [1, 0, 2, 2, 3].into_iter().zip([3, 1, 2, 3, 2]).enumerate() {
-                    let logits = trace.step(&model, &token).unwrap();
+                    let logits = trace.advance(&model, &token).unwrap();
                     d_outputs[step] = CrossEntropy::sum().row(&logits, target).unwrap().1;
                 }
-                gradients.fill_zero();
-                trace.backward(&model, &d_outputs, &mut gradients).unwrap();
+                trace.backward_into(&model, &d_outputs, &mut gradients).unwrap();
                 adam.step(&mut model, &gradients).unwrap();
             }
         });
@@ -138,16 +137,17 @@ fn chunks_allocate_nothing_from_the_second_time_on() {
         let tokens: Vec<usize> = (0..100).map(|i| i * i % 20).collect();
         let mut chunked = Chunked::new(32).unwrap();
         let (mut state, initial) = Default::default();
-        let (mut trace, mut gradients, mut d_logits) = (Trace::default(), model.zeros_like(), SequencesBuf::default());
+        let (mut workspace, mut gradients) = (Workspace::new(), model.zeros_like());
+        let mut d_logits = SequencesBuf::default();
         let loss = CrossEntropy::mean_of(100);
         let mut once = || {
             chunked.forward(&model, &tokens, &mut state, |_, _| ()).unwrap();
             let of_chunk = |steps, logits: Sequences<'_, _>, d: &mut _| loss.loss_into(logits, &tokens[steps], d);
-            chunked.train(&model, &tokens, &initial, &mut gradients, of_chunk).unwrap();
+            chunked.train_into(&model, &tokens, &initial, &mut gradients, of_chunk).unwrap();
             for chunk in tokens.chunks(50) {
-                model.forward_continued(chunk, &mut trace).unwrap();
-                loss.loss_into(trace.output(), chunk, &mut d_logits).unwrap();
-                model.backward_into(chunk, &mut trace, &d_logits, &mut gradients).unwrap();
+                let pass = workspace.forward_continued(&model, chunk).unwrap();
+                loss.loss_into(pass.output(), chunk, &mut d_logits).unwrap();
+                pass.backward_add(&d_logits, &mut gradients).unwrap();
             }
         };
         once();
@@ -169,15 +169,15 @@ fn training_allocates_nothing_from_the_second_step_on() {
                 Linear::<40, 20>::new(&mut generator),
             );
             let tokens: Vec<usize> = (0..STEPS * BATCH).map(|i| i * i % 20).collect();
-            let tokens = Sequences::time_major(&tokens, STEPS, BATCH).unwrap();
+            let tokens = Sequences::time_major(&tokens, Steps(STEPS), Batch(BATCH)).unwrap();
             let mut gradients = model.zeros_like();
-            let mut trace = Trace::default();
+            let mut workspace = Workspace::new();
             let mut d_logits = SequencesBuf::default();
             let mut adam = Adam::new(1e-3);
             let mut step = || {
-                model.forward_into(tokens, &mut trace).unwrap();
-                CrossEntropy::mean().loss_into(trace.output(), tokens, &mut d_logits).unwrap();
-                model.backward_into(tokens, &mut trace, &d_logits, &mut gradients).unwrap();
+                let pass = workspace.forward(&model, tokens).unwrap();
+                CrossEntropy::mean().loss_into(pass.output(), tokens, &mut d_logits).unwrap();
+                pass.backward_into(&d_logits, &mut gradients).unwrap();
                 adam.step(&mut model, &gradients).unwrap();
             };
             // A scoped pool, because it waits for its threads: none of them is counted into another test, nor what they
@@ -231,7 +231,7 @@ fn long_sequences_take_the_memory_of_a_chunk() {
         let training = peak_of(&mut || {
             let mut chunked = Chunked::new(320).unwrap();
             let train =
-                chunked.train(&model, &tokens, &Default::default(), &mut gradients, |steps, logits, d_logits| {
+                chunked.train_into(&model, &tokens, &Default::default(), &mut gradients, |steps, logits, d_logits| {
                     loss.loss_into(logits, &tokens[steps], d_logits)
                 });
             assert!(train.unwrap() > 1.0);
@@ -244,9 +244,9 @@ fn long_sequences_take_the_memory_of_a_chunk() {
         });
         assert!(inference < 100_000, "{inference} bytes");
         let whole = peak_of(&mut || {
-            let mut trace = model.forward(&tokens).unwrap();
-            let d_logits = loss.loss(trace.output(), &tokens).unwrap().1;
-            let mut at_once = model.backward(&tokens, &mut trace, &d_logits).unwrap();
+            let pass = model.forward(&tokens).unwrap();
+            let d_logits = loss.loss(pass.output(), &tokens).unwrap().1;
+            let mut at_once = pass.backward(&d_logits).unwrap();
             let mut same = true;
             at_once.visit_with(&gradients, &mut |a, b| same &= a == b);
             assert!(same, "the gradients of chunks are not those of the whole");

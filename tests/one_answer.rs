@@ -16,10 +16,14 @@
 #[allow(dead_code, reason = "shared with the property tests, which use all of it")]
 mod support;
 
+#[path = "properties/kept.rs"]
+mod kept;
+
 use elman::{
-    Adam, Chunked, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Reduction, Rnn, RnnCell,
-    Sequences, Trace,
+    Adam, Batch, Chunked, CrossEntropy, Embedding, Generator, Level, Linear, Parameters, Reduction, Rnn, RnnCell,
+    Sequences, Steps,
 };
+use kept::{Kept, Passes};
 use proptest::prelude::*;
 use rayon::ThreadPool;
 use std::sync::OnceLock;
@@ -110,14 +114,14 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Run<IN, HID, LAYERS
     }
 
     fn forward(&self, level: Level, order: Order) -> Result<Forward<HID>, TestCaseError> {
-        let mut trace = Trace::at(level);
+        let mut trace = Kept::at(level);
         let input = Rows::new(order, self.case.shape(), self.input.clone());
         self.rnn.forward_from(input.view(), &self.initial, &mut trace)?;
         Ok((trace.output().iter().copied().collect(), trace.final_state().clone()))
     }
 
     /// Gradients of the parameters, of the input (if asked for) and of the initial state.
-    fn backward(&self, trace: &mut Trace<Rnn<IN, HID, LAYERS>>, orders: (Order, Order)) -> Gradients {
+    fn backward(&self, trace: &mut Kept<Rnn<IN, HID, LAYERS>>, orders: (Order, Order)) -> Gradients {
         let input = Rows::new(orders.0, self.case.shape(), self.input.clone());
         let d_output = Rows::new(orders.1, self.case.shape(), self.d_output.clone());
         self.rnn.forward_from(input.view(), &self.initial, trace)?;
@@ -135,10 +139,10 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Run<IN, HID, LAYERS
         let mut states: Vec<[f32; HID]> = (0..LAYERS).map(initial).collect();
         let mut output = Vec::new();
         for x in &self.input[sample * steps..][..steps] {
-            self.rnn.first().step_at(level, x, &mut states[0]);
+            self.rnn.first().at(level).step_in_place(x, &mut states[0]);
             for (layer, cell) in self.rnn.rest().iter().enumerate() {
                 let (below, above) = states.split_at_mut(layer + 1);
-                cell.step_at(level, &below[layer], &mut above[0]);
+                cell.at(level).step_in_place(&below[layer], &mut above[0]);
             }
             output.push(states[LAYERS - 1]);
         }
@@ -196,7 +200,7 @@ fn forward<const IN: usize, const HID: usize, const LAYERS: usize>() {
                 let rows = |from: usize, to: usize| -> Vec<[f32; IN]> {
                     (0..batch).flat_map(|b| &run.input[b * steps..][from..to]).copied().collect()
                 };
-                let (mut first, mut second) = (Trace::at(level), Trace::at(level));
+                let (mut first, mut second) = (Kept::at(level), Kept::at(level));
                 let input = Rows::new(order, (cut, batch), rows(0, cut));
                 run.rnn.forward_from(input.view(), &run.initial, &mut first)?;
                 let input = Rows::new(order, (steps - cut, batch), rows(cut, steps));
@@ -231,7 +235,7 @@ fn backward<const IN: usize, const HID: usize, const LAYERS: usize>() {
             data: Values::Large,
             ..run.case.clone()
         });
-        let fresh = |level: Level| Trace::at(level).with_d_input();
+        let fresh = |level: Level| Kept::at(level).with_d_input();
         at_every_level(|level| {
             let whole = pool(1).install(|| run.backward(&mut fresh(level), orders))?;
             for threads in 2..=8 {
@@ -244,7 +248,7 @@ fn backward<const IN: usize, const HID: usize, const LAYERS: usize>() {
             same_gradients("the used trace again", &run.backward(&mut used, orders)?, &whole)?;
             let other_orders = (other(orders.0), other(orders.1));
             same_gradients("the other orders", &run.backward(&mut fresh(level), other_orders)?, &whole)?;
-            let without = run.backward(&mut Trace::at(level), orders)?;
+            let without = run.backward(&mut Kept::at(level), orders)?;
             same_bits("without d input: gradients", &without[0], &whole[0])?;
             same_bits("without d input: d h0", &without[2], &whole[2])?;
             // Those of the input and of the initial state are a matter of one sample alone.
@@ -303,7 +307,7 @@ fn many_rows_are_their_groups() -> Checked {
     let (steps, batch) = run.case.shape();
     at_every_level(|level| {
         let backward = |run: &Run<50, 32, 2>| {
-            let mut trace = Trace::at(level).with_d_input();
+            let mut trace = Kept::at(level).with_d_input();
             let gradients = run.backward(&mut trace, run.case.orders)?;
             let output: Vec<_> = trace.output().iter().copied().collect();
             Ok::<_, TestCaseError>((output, gradients))
@@ -334,7 +338,7 @@ fn linear() {
         let rows_d = case.gradient.rows::<70>(&mut numbers, rows);
         let answer = |level: Level, threads: usize, orders: (Order, Order)| -> Result<Vec<Vec<f32>>, TestCaseError> {
             pool(threads).install(|| {
-                let mut trace = Trace::at(level).with_d_input();
+                let mut trace = Kept::at(level).with_d_input();
                 let x = Rows::new(orders.0, case.shape(), rows_x.clone());
                 let d_y = Rows::new(orders.1, case.shape(), rows_d.clone());
                 linear.forward_into(x.view(), &mut trace)?;
@@ -347,7 +351,7 @@ fn linear() {
         at_every_level(|level| {
             let whole = answer(level, 1, case.orders)?;
             for (row, x) in whole[0].chunks_exact(70).zip(&rows_x) {
-                same_bits("a row alone", &linear.apply_at(level, x), row)?;
+                same_bits("a row alone", &linear.at(level).apply(x), row)?;
             }
             for threads in 2..=8 {
                 let orders = (other(case.orders.0), case.orders.1);
@@ -373,10 +377,10 @@ fn single_steps() {
         let d = gradient.rows::<29>(&mut numbers, 5);
         at_fused_levels(|level| {
             let (mut h_next, mut gradients) = (h.clone(), RnnCell::zeros());
-            cell.step_batch_at(level, &x, &mut h_next)?;
+            cell.at(level).step_batch_in_place(&x, &mut h_next)?;
             let mut results = vec![h_next.as_flattened().to_vec()];
             for b in 0..5 {
-                let (d_x, d_h) = cell.step_backward_at(level, &x[b], &h[b], &h_next[b], &d[b], &mut gradients);
+                let (d_x, d_h) = cell.at(level).step_backward_add(&x[b], &h[b], &h_next[b], &d[b], &mut gradients);
                 results.extend([d_x.to_vec(), d_h.to_vec()]);
             }
             results.push(flat(&gradients));
@@ -394,7 +398,7 @@ fn loss<const C: usize>() {
         let targets: Vec<usize> = (0..rows).map(|_| numbers.below(C)).collect();
         let reduction = if mean { Reduction::Mean } else { Reduction::Sum };
         at_fused_levels(|level| {
-            let (loss, d_logits) = CrossEntropy::new(reduction).with_level(level).loss(&logits, &targets)?;
+            let (loss, d_logits) = CrossEntropy::new(reduction).at(level).loss(&logits, &targets)?;
             Ok(vec![vec![loss], d_logits.rows().as_flattened().to_vec()])
         })
     });
@@ -410,11 +414,11 @@ fn train(model: &mut Model, level: Level, case: &Case, steps: usize) -> Result<V
     let rows = case.steps * case.batch;
     let mut draw = |order| Rows::new(order, case.shape(), (0..rows).map(|_| numbers.below(30)).collect());
     let (tokens, targets) = (draw(case.orders.0), draw(case.orders.1));
-    let mut adam = Adam::new(0.01).with_level(level);
-    let (mut trace, mut gradients, mut losses) = (Trace::at(level), model.zeros_like(), Vec::new());
+    let mut adam = Adam::new(0.01).at(level);
+    let (mut trace, mut gradients, mut losses) = (Kept::at(level), model.zeros_like(), Vec::new());
     for _ in 0..steps {
         model.forward_into(tokens.view(), &mut trace)?;
-        let (loss, d_logits) = CrossEntropy::mean().with_level(level).loss(trace.output(), targets.view())?;
+        let (loss, d_logits) = CrossEntropy::mean().at(level).loss(trace.output(), targets.view())?;
         model.backward_into(tokens.view(), &mut trace, &d_logits, &mut gradients)?;
         adam.step(model, &gradients)?;
         losses.push(loss);
@@ -481,16 +485,16 @@ fn written_order<const IN: usize, const HID: usize>() {
         let x = data.rows::<IN>(&mut numbers, 1)[0];
         let h = data.rows::<HID>(&mut numbers, 1)[0];
         for level in fused_levels() {
-            same_bits("linear", &linear.apply_at(level, &x), &canonical(&linear.weight, &x, linear.bias))?;
+            same_bits("linear", &linear.at(level).apply(&x), &canonical(&linear.weight, &x, linear.bias))?;
             let bias = core::array::from_fn(|n| cell.bias_ih[n] + cell.bias_hh[n]);
             let z = canonical(&cell.weight_hh, &h, canonical(&cell.weight_ih, &x, bias));
             let expected = z.map(|z| {
                 let mut y = [0.0];
-                identity.step_at(level, &[z], &mut y);
+                identity.at(level).step_in_place(&[z], &mut y);
                 y[0] + 0.0
             });
             let mut given = h;
-            cell.step_at(level, &x, &mut given);
+            cell.at(level).step_in_place(&x, &mut given);
             // The neuron that stands for tanh adds zeros, which turns -0 into 0, but for what tanh makes of denormal numbers.
             same_bits("a step", &given.map(|y| y + 0.0), &expected)?;
         }
@@ -520,10 +524,10 @@ fn chunks_are_the_whole() {
         let d_output = Rows::new(case.orders.1, case.shape(), case.gradient.rows(&mut numbers, steps * batch));
         let initial = ((), case.state(case.initial, case.data, &mut numbers, 2 * batch), ());
         for level in Level::available() {
-            let mut trace = Trace::at(level);
+            let mut trace = Kept::at(level);
             model.forward_from(input.view(), &initial, &mut trace)?;
             let gradients = model.backward(input.view(), &mut trace, d_output.view())?;
-            let mut chunked = Chunked::at(level, 16 * blocks)?;
+            let mut chunked = Chunked::new(16 * blocks)?.at(level);
             let (mut state, mut done) = (initial.clone(), 0);
             let mut outputs: Vec<(usize, Vec<_>)> = Vec::new();
             chunked.forward(&model, input.view(), &mut state, |steps, output| {
@@ -540,17 +544,18 @@ fn chunks_are_the_whole() {
             // Twice, the second time with used memory.
             for _ in 0..2 {
                 let mut given = model.clone();
-                let loss = chunked.train(&model, input.view(), &initial, &mut given, |steps, output, d_chunk| {
-                    assert_eq!((output.steps(), output.batch()), (steps.len(), batch));
-                    d_chunk.reshape((steps.len(), batch));
-                    for (to, d) in d_chunk.rows_mut().iter_mut().zip(d_output.view().of_steps(steps).iter()) {
-                        *to = *d;
-                    }
-                    Ok(1.0)
-                })?;
+                let loss =
+                    chunked.train_into(&model, input.view(), &initial, &mut given, |steps, output, d_chunk| {
+                        assert_eq!((output.steps(), output.batch()), (steps.len(), batch));
+                        d_chunk.reshape((steps.len(), batch));
+                        for (to, d) in d_chunk.rows_mut().iter_mut().zip(d_output.view().of_steps(steps).iter()) {
+                            *to = *d;
+                        }
+                        Ok(1.0)
+                    })?;
                 prop_assert_eq!(loss, steps.div_ceil(16 * blocks) as f32);
                 same_bits("the gradients", &flat(&gradients), &flat(&given))?;
-                let d_initial = chunked.d_initial().unwrap();
+                let d_initial = chunked.d_initial();
                 same_bits("d h0", trace.d_initial().unwrap().1.as_flattened(), d_initial.1.as_flattened())?;
             }
         }
@@ -569,9 +574,9 @@ fn a_large_batch() {
         generator.fill_uniform(rows.as_flattened_mut(), -1.0, 1.0);
         let d_rows: Vec<[f32; 2]> = rows.iter().map(|row| [row[1], 1.0 - row[2]]).collect();
         let backward = |level: Level, samples: std::ops::Range<usize>| {
-            let input = Sequences::batch_first(&rows[samples.clone()], 1, samples.len()).unwrap();
-            let d_output = Sequences::batch_first(&d_rows[samples.clone()], 1, samples.len()).unwrap();
-            let mut trace = Trace::at(level).with_d_input();
+            let input = Sequences::batch_first(&rows[samples.clone()], Batch(samples.len()), Steps(1)).unwrap();
+            let d_output = Sequences::batch_first(&d_rows[samples.clone()], Batch(samples.len()), Steps(1)).unwrap();
+            let mut trace = Kept::at(level).with_d_input();
             model.forward_into(input, &mut trace).unwrap();
             let gradients = model.backward(input, &mut trace, d_output).unwrap();
             (flat(&gradients), trace.d_input().unwrap().iter().flatten().copied().collect::<Vec<f32>>())
@@ -614,15 +619,15 @@ fn truncation_drops_one_gradient_and_nothing_else() {
         };
         let ((first, d_first), (second, d_second)) = (of_steps(0, cut), of_steps(cut, steps));
         for level in Level::available() {
-            let mut whole = Trace::at(level);
+            let mut whole = Kept::at(level);
             run.backward(&mut whole, run.case.orders)?;
-            let backward = |trace: &mut Trace<_>, input: &Rows<_>, d_output: &Rows<_>, d_final: &Vec<[f32; 17]>| {
+            let backward = |trace: &mut Kept<_>, input: &Rows<_>, d_output: &Rows<_>, d_final: &Vec<[f32; 17]>| {
                 let mut gradients = run.rnn.zeros_like();
                 run.rnn.backward_from(input.view(), trace, d_output.view(), d_final, &mut gradients)?;
                 Ok::<_, elman::Error>(flat(&gradients))
             };
             // One trace goes through the chunks; others see one of them alone.
-            let (mut on, mut alone) = (Trace::at(level), Trace::at(level));
+            let (mut on, mut alone) = (Kept::at(level), Kept::at(level));
             run.rnn.forward_from(first.view(), &run.initial, &mut on)?;
             let d_of_first = backward(&mut on, &first, &d_first, &Vec::new())?;
             let state = on.final_state().clone();
@@ -687,7 +692,7 @@ fn fixed_runs(level: Level) -> Result<Vec<(&'static str, u64)>, TestCaseError> {
     identity.weight_ih[0][0] = 1.0;
     let tanh = |bits: u32| {
         let mut y = [0.0];
-        identity.step_at(level, &[f32::from_bits(bits)], &mut y);
+        identity.at(level).step_in_place(&[f32::from_bits(bits)], &mut y);
         y[0]
     };
     // Every finite magnitude, 1001 units in the last place apart.
@@ -699,7 +704,7 @@ fn fixed_runs(level: Level) -> Result<Vec<(&'static str, u64)>, TestCaseError> {
     let mut h = [0.0; 17];
     let mut states = Vec::new();
     for x in draw::<10>(&mut generator, 1000) {
-        cell.step_at(level, &x, &mut h);
+        cell.at(level).step_in_place(&x, &mut h);
         states.extend(h);
     }
     runs.push(("rnn_cell_stream", hash(states)));
@@ -709,7 +714,7 @@ fn fixed_runs(level: Level) -> Result<Vec<(&'static str, u64)>, TestCaseError> {
     let (initial, d_final) = (draw::<40>(&mut generator, 2 * 37), draw::<40>(&mut generator, 2 * 37));
     let input = Rows::new(Order::TimeMajor, (35, 37), input);
     let d_output = Rows::new(Order::BatchFirst, (35, 37), d_output);
-    let mut trace = Trace::at(level).with_d_input();
+    let mut trace = Kept::at(level).with_d_input();
     rnn.forward_from(input.view(), &initial, &mut trace)?;
     let mut gradients = rnn.zeros_like();
     rnn.backward_from(input.view(), &mut trace, d_output.view(), &d_final, &mut gradients)?;
@@ -721,7 +726,7 @@ fn fixed_runs(level: Level) -> Result<Vec<(&'static str, u64)>, TestCaseError> {
 
     let linear = Linear::<70, 33>::new(&mut generator);
     let (x, d_y) = (draw::<70>(&mut generator, 50), draw::<33>(&mut generator, 50));
-    let mut trace = Trace::at(level).with_d_input();
+    let mut trace = Kept::at(level).with_d_input();
     linear.forward_into(&x, &mut trace)?;
     let gradients = linear.backward(&x, &mut trace, &d_y)?;
     runs.push(("linear_output", hash(trace.output().iter().flatten().copied())));
@@ -730,7 +735,7 @@ fn fixed_runs(level: Level) -> Result<Vec<(&'static str, u64)>, TestCaseError> {
 
     let logits: Vec<[f32; 37]> = draw::<37>(&mut generator, 99).into_iter().map(|row| row.map(|z| 10.0 * z)).collect();
     let targets: Vec<usize> = (0..99).map(|i| i * i % 37).collect();
-    let (loss, d_logits) = CrossEntropy::mean().with_level(level).loss(&logits, &targets)?;
+    let (loss, d_logits) = CrossEntropy::mean().at(level).loss(&logits, &targets)?;
     runs.push(("cross_entropy", hash(d_logits.rows().iter().flatten().copied().chain([loss]))));
 
     let mut model: Model = (Embedding::new(&mut generator), Rnn::new(&mut generator), Linear::new(&mut generator));

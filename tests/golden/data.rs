@@ -55,10 +55,10 @@ pub fn rows<const N: usize>(value: &Value) -> Vec<[f32; N]> {
 pub fn cell<const IN: usize, const HID: usize>(state: &Value, suffix: &str) -> RnnCell<IN, HID> {
     let [weight_ih, weight_hh, bias_ih, bias_hh] = cell_names("", suffix).map(|name| floats(&state[name]));
     RnnCell::from_torch(&RnnWeights {
-        weight_ih: &weight_ih,
-        weight_hh: &weight_hh,
-        bias_ih: &bias_ih,
-        bias_hh: &bias_hh,
+        weight_ih: (&weight_ih).into(),
+        weight_hh: (&weight_hh).into(),
+        bias_ih: (&bias_ih).into(),
+        bias_hh: (&bias_hh).into(),
     })
     .unwrap()
 }
@@ -67,10 +67,10 @@ pub fn rnn<const IN: usize, const HID: usize, const LAYERS: usize>(state: &Value
     let tensors: [_; LAYERS] =
         std::array::from_fn(|l| cell_names("", &format!("_l{l}")).map(|name| floats(&state[name])));
     let weights = tensors.each_ref().map(|[weight_ih, weight_hh, bias_ih, bias_hh]| RnnWeights {
-        weight_ih,
-        weight_hh,
-        bias_ih,
-        bias_hh,
+        weight_ih: weight_ih.into(),
+        weight_hh: weight_hh.into(),
+        bias_ih: bias_ih.into(),
+        bias_hh: bias_hh.into(),
     });
     Rnn::from_torch(&weights).unwrap()
 }

@@ -86,7 +86,7 @@ fn many_steps<const IN: usize, const OUT: usize>() {
             let mut numbers = Numbers(seed);
             let (mut linear, mut gradients) = (Linear::<IN, OUT>::zeros(), Linear::<IN, OUT>::zeros());
             Weights::Plain(parameters).fill(&mut numbers, IN, &mut linear);
-            let mut adam = Adam::new(lr).with_betas(betas.0, betas.1).with_eps(eps).with_level(level);
+            let mut adam = Adam::new(lr).with_betas(betas.0, betas.1).with_eps(eps).at(level);
             let mut p = Near::exact(&flat(&linear)).value;
             let mut moments = reference::Moments::zeros(p.len());
             let mut errors = Errors::zeros(p.len());

@@ -1,8 +1,9 @@
 //! `RnnCell`: single steps, batches of steps, and whole sequences, forward and backward.
 
 use crate::bounds::{self, CellSums, Near, Passed};
+use crate::kept::{Kept, Passes};
 use crate::support::*;
-use elman::{Layer, Level, RnnCell, Trace};
+use elman::{Level, RnnCell};
 use proptest::prelude::*;
 
 fn steps<const IN: usize, const HID: usize>() {
@@ -25,15 +26,15 @@ fn steps<const IN: usize, const HID: usize>() {
             sums.ih.start(&from.weight_ih, &from.bias_ih);
             sums.hh.start(&from.weight_hh, &from.bias_hh);
             let mut all_next = h.clone();
-            cell.step_batch_at(level, &x, &mut all_next)?;
+            cell.at(level).step_batch_in_place(&x, &mut all_next)?;
             for b in 0..batch {
                 let mut h_next = h[b];
-                cell.step_at(level, &x[b], &mut h_next);
+                cell.at(level).step_in_place(&x[b], &mut h_next);
                 let (x_near, h_near) = (Near::exact(&x[b]), Near::exact(&h[b]));
                 bounds::cell_step(&reference, &x_near, &h_near).check("h_next", &h_next)?;
                 same_bits("h_next of a batch", &all_next[b], &h_next)?;
 
-                let (d_x, d_h) = cell.step_backward_at(level, &x[b], &h[b], &h_next, &d_h_next[b], &mut gradients);
+                let (d_x, d_h) = cell.at(level).step_backward_add(&x[b], &h[b], &h_next, &d_h_next[b], &mut gradients);
                 let (h_next, d_h_next) = (Near::exact(&h_next), Near::exact(&d_h_next[b]));
                 let fused = level.is_fused();
                 let (near_d_x, near_d_h) =
@@ -86,7 +87,7 @@ fn check_sequences<const IN: usize, const HID: usize>(case: Case) -> Checked {
         .collect();
 
     at_every_level(|level| {
-        let mut trace = Trace::<Box<RnnCell<IN, HID>>>::at(level);
+        let mut trace = Kept::<Box<RnnCell<IN, HID>>>::at(level);
         if case.d_input {
             trace = trace.with_d_input();
         }
@@ -163,8 +164,8 @@ fn the_detected_level_is_the_default() -> Checked {
     let h = Values::Ordinary.rows::<16>(&mut numbers, 9);
     let level = Level::detect();
     let (mut at_level, mut in_batch) = (h.clone(), h.clone());
-    cell.step_batch_at(level, &x, &mut at_level)?;
-    cell.step_batch(&x, &mut in_batch)?;
+    cell.at(level).step_batch_in_place(&x, &mut at_level)?;
+    cell.step_batch_in_place(&x, &mut in_batch)?;
     let (mut gradients, mut gradients_at) = (RnnCell::zeros(), RnnCell::zeros());
     for b in 0..9 {
         let mut in_place = h[b];
@@ -172,8 +173,8 @@ fn the_detected_level_is_the_default() -> Checked {
         same_bits("step_in_place", &in_place, &at_level[b])?;
         same_bits("step", &cell.step(&x[b], &h[b]), &at_level[b])?;
         same_bits("step_batch", &in_batch[b], &at_level[b])?;
-        let d = cell.step_backward(&x[b], &h[b], &in_place, &h[b], &mut gradients);
-        let d_at = cell.step_backward_at(level, &x[b], &h[b], &in_place, &h[b], &mut gradients_at);
+        let d = cell.step_backward_add(&x[b], &h[b], &in_place, &h[b], &mut gradients);
+        let d_at = cell.at(level).step_backward_add(&x[b], &h[b], &in_place, &h[b], &mut gradients_at);
         prop_assert_eq!(d, d_at);
     }
     same_bits("gradients", &flat(&gradients), &flat(&gradients_at))

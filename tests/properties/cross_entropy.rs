@@ -33,7 +33,7 @@ fn classes<const C: usize>() {
         let near_loss = Near { value: vec![loss], error: vec![loss_error + 2.0 * U * (loss.abs() + loss_error)] };
 
         at_every_level(|level| {
-            let result = CrossEntropy::new(reduction).with_level(level).loss(logits.view(), targets.view());
+            let result = CrossEntropy::new(reduction).at(level).loss(logits.view(), targets.view());
             if rows == 0 && mean {
                 prop_assert_eq!(result.unwrap_err(), elman::Error::NoTargets);
                 return Ok(());
@@ -44,12 +44,11 @@ fn classes<const C: usize>() {
             near_d.check("d logits", d_logits.rows().as_flattened())?;
             // Into memory that held something else.
             let mut again = CrossEntropy::sum().loss(&[[1.0; C]; 2], &[0, C - 1])?.1;
-            let same =
-                CrossEntropy::new(reduction).with_level(level).loss_into(logits.view(), targets.view(), &mut again)?;
+            let same = CrossEntropy::new(reduction).at(level).loss_into(logits.view(), targets.view(), &mut again)?;
             same_bits("the loss again", &[loss], &[same])?;
             same_bits("d logits again", d_logits.rows().as_flattened(), again.rows().as_flattened())?;
             // Row by row, as parts of the same whole.
-            let part = if mean { CrossEntropy::mean_of(rows) } else { CrossEntropy::sum() }.with_level(level);
+            let part = if mean { CrossEntropy::mean_of(rows) } else { CrossEntropy::sum() }.at(level);
             for ((row, target), d) in logits.view().iter().zip(targets.view().iter()).zip(d_logits.view().iter()) {
                 same_bits("d logits of a row", &part.row(row, *target)?.1, d)?;
             }

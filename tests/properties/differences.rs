@@ -5,8 +5,9 @@
 //! `f` times `2^-50 / h`. To that comes what the crate's gradient may be off by, from `bounds`.
 
 use crate::bounds::{self, CellSums, Near, Passed};
+use crate::kept::{Kept, Passes};
 use crate::support::*;
-use elman::{CrossEntropy, Embedding, Layer, Linear, Rnn, RnnCell, Trace};
+use elman::{CrossEntropy, Embedding, Linear, Rnn, RnnCell};
 use elman_reference::{self as reference, Cell, Loss};
 
 /// `df / d parameter[i]` for every `i`, with its error.
@@ -68,7 +69,7 @@ fn cells<const IN: usize, const HID: usize>() {
         let loss = |cell: &Cell| (0..case.batch).map(|b| loss_of(cell, b, &x[b].value, &h0[b].value)).sum::<f64>();
 
         at_every_level(|level| {
-            let mut trace = Trace::at(level).with_d_input();
+            let mut trace = Kept::at(level).with_d_input();
             cell.forward_from(input.view(), &initial, &mut trace)?;
             let mut gradients = RnnCell::zeros();
             cell.backward_from(input.view(), &mut trace, d_output.view(), &d_final, &mut gradients)?;
@@ -146,9 +147,9 @@ fn a_whole_model() {
         let mut differences = differentiate(&Near::exact(&flat(&model)).value, loss);
         differences.error.iter_mut().for_each(|error| *error += 2000.0 * bounds::U);
         at_every_level(|level| {
-            let mut trace = Trace::at(level);
+            let mut trace = Kept::at(level);
             model.forward_into(tokens.view(), &mut trace)?;
-            let (_, d_logits) = CrossEntropy::mean().with_level(level).loss(trace.output(), targets.view())?;
+            let (_, d_logits) = CrossEntropy::mean().at(level).loss(trace.output(), targets.view())?;
             let gradients = model.backward(tokens.view(), &mut trace, &d_logits)?;
             differences.check("a gradient by differences", &flat(&gradients))
         })

@@ -1,8 +1,9 @@
 //! `Embedding`: rows of a table, and their scattered gradients.
 
 use crate::bounds::{AffineSums, Near};
+use crate::kept::{Kept, Passes};
 use crate::support::*;
-use elman::{Embedding, Layer, Trace};
+use elman::{Embedding, Layer};
 use elman_reference as reference;
 use proptest::prelude::*;
 
@@ -18,7 +19,7 @@ fn tables<const V: usize, const E: usize>() {
         tokens.view().iter().for_each(|token| count[*token] += 1);
 
         at_every_level(|level| {
-            let mut trace = Trace::<Box<Embedding<V, E>>>::at(level);
+            let mut trace = Kept::<Box<Embedding<V, E>>>::at(level);
             embedding.forward_into(tokens.view(), &mut trace)?;
             let mut gradients = embedding.clone();
             embedding.backward_into(tokens.view(), &mut trace, d_output.view(), &mut gradients)?;

@@ -1,8 +1,9 @@
 //! `Linear`: one row and sequences, forward and backward.
 
 use crate::bounds::{self, AffineSums, Near};
+use crate::kept::{Kept, Passes};
 use crate::support::*;
-use elman::{Layer, Linear, Parameters, Trace};
+use elman::{Linear, Parameters};
 
 fn sequences<const IN: usize, const OUT: usize>() {
     property(40, case(IN * OUT), |case| {
@@ -16,7 +17,7 @@ fn sequences<const IN: usize, const OUT: usize>() {
         let d_output = Rows::new(case.orders.1, case.shape(), case.gradient.rows::<OUT>(&mut numbers, rows));
 
         at_every_level(|level| {
-            let mut trace = Trace::<Box<Linear<IN, OUT>>>::at(level);
+            let mut trace = Kept::<Box<Linear<IN, OUT>>>::at(level);
             if case.d_input {
                 trace = trace.with_d_input();
             }
@@ -31,7 +32,7 @@ fn sequences<const IN: usize, const OUT: usize>() {
                     let (near_x, near_d_y) = (Near::exact(x), Near::exact(d_y));
                     let y = trace.output().row(b, t).as_slice();
                     bounds::affine(&weight, &bias, &near_x).check("y", y)?;
-                    same_bits("a row alone", y, &linear.apply_at(level, x))?;
+                    same_bits("a row alone", y, &linear.at(level).apply(x))?;
                     let d_x = bounds::affine_backward(&weight, &near_x, &near_d_y, &mut sums);
                     if let Some(d_input) = trace.d_input() {
                         d_x.check("d x", d_input.row(b, t))?;

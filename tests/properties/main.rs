@@ -10,6 +10,7 @@ mod clip;
 mod cross_entropy;
 mod differences;
 mod embedding;
+mod kept;
 mod linear;
 mod model;
 mod rnn;

@@ -1,9 +1,10 @@
 //! Tuples of layers: against the reference, and bit for bit against their layers run one by one.
 
 use crate::bounds::{self, AffineSums, CellSums, Near, Passed};
+use crate::kept::{Kept, Passes};
 use crate::rnn::batch_first;
 use crate::support::*;
-use elman::{Embedding, Layer, Linear, Parameters, Rnn, RnnCell, Trace};
+use elman::{Embedding, Linear, Parameters, Rnn, RnnCell};
 use elman_reference as reference;
 use proptest::prelude::*;
 
@@ -30,7 +31,7 @@ fn embedding_rnn_linear() {
         let (weight, bias) = (wide(model.2.weight_torch().collect()), wide(model.2.bias.to_vec()));
 
         at_every_level(|level| {
-            let mut trace = Trace::<Model>::at(level);
+            let mut trace = Kept::<Model>::at(level);
             model.forward_from(tokens.view(), &initial, &mut trace)?;
             let mut gradients = model.clone();
             model.backward_from(tokens.view(), &mut trace, d_output.view(), &d_final, &mut gradients)?;
@@ -119,7 +120,7 @@ fn tuples_are_their_layers_in_a_row() {
                 ($flat:expr, $flat_state:expr, $nested:expr, $nested_state:expr, $d_output:expr) => {{
                     let (flat_model, nested_model) = ($flat, $nested);
                     let (mut flat_trace, mut nested_trace) =
-                        (Trace::at(level).with_d_input(), Trace::at(level).with_d_input());
+                        (Kept::at(level).with_d_input(), Kept::at(level).with_d_input());
                     flat_model.forward_from(input.view(), &$flat_state, &mut flat_trace)?;
                     nested_model.forward_from(input.view(), &$nested_state, &mut nested_trace)?;
                     same_bits("the output", batch_first(flat_trace.output()), batch_first(nested_trace.output()))?;
@@ -153,12 +154,12 @@ fn tuples_are_their_layers_in_a_row() {
             compare!((a, b, c.clone(), d, e, f), s6(), (abcde(), f), (s5(), ()), d_2);
 
             // And the pair to its two layers by hand.
-            let mut pair = Trace::at(level).with_d_input();
+            let mut pair = Kept::at(level).with_d_input();
             ab().forward_from(input.view(), &s2(), &mut pair)?;
             let d_pair = ab().backward(input.view(), &mut pair, d_4.view())?;
-            let mut lower = Trace::<Linear<3, 5>>::at(level).with_d_input();
+            let mut lower = Kept::<Linear<3, 5>>::at(level).with_d_input();
             a.forward_into(input.view(), &mut lower)?;
-            let mut upper = Trace::<RnnCell<5, 4>>::at(level).with_d_input();
+            let mut upper = Kept::<RnnCell<5, 4>>::at(level).with_d_input();
             b.forward_from(lower.output(), &h_4, &mut upper)?;
             let d_upper = b.backward(lower.output(), &mut upper, d_4.view())?;
             let d_lower = a.backward(input.view(), &mut lower, upper.d_input().unwrap())?;

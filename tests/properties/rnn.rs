@@ -1,8 +1,9 @@
 //! `Rnn` of one to three layers: against the reference, and bit for bit against its cells run one by one.
 
 use crate::bounds::{self, CellSums, Near, Passed};
+use crate::kept::{Kept, Passes};
 use crate::support::*;
-use elman::{Layer, Level, Rnn, RnnCell, Sequences, Trace};
+use elman::{Batch, Level, Rnn, RnnCell, Sequences, Steps};
 use proptest::prelude::*;
 
 fn stacks<const IN: usize, const HID: usize, const LAYERS: usize>() {
@@ -10,7 +11,7 @@ fn stacks<const IN: usize, const HID: usize, const LAYERS: usize>() {
     property(32, case(row), |case| {
         let run = Stack::<IN, HID, LAYERS>::new(case);
         at_every_level(|level| {
-            let mut trace = Trace::at(level);
+            let mut trace = Kept::at(level);
             if run.case.d_input {
                 trace = trace.with_d_input();
             }
@@ -54,7 +55,7 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Stack<IN, HID, LAYE
     fn against_the_reference(
         &self,
         level: Level,
-        trace: &Trace<Rnn<IN, HID, LAYERS>>,
+        trace: &Kept<Rnn<IN, HID, LAYERS>>,
         gradients: &Rnn<IN, HID, LAYERS>,
     ) -> Checked {
         let (steps, batch) = self.case.shape();
@@ -100,27 +101,27 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Stack<IN, HID, LAYE
     fn against_its_cells(
         &self,
         level: Level,
-        trace: &Trace<Rnn<IN, HID, LAYERS>>,
+        trace: &Kept<Rnn<IN, HID, LAYERS>>,
         gradients: &Rnn<IN, HID, LAYERS>,
     ) -> Checked {
         let (rnn, batch) = (&self.rnn, self.case.batch);
         let layer_of = |state: &[[f32; HID]], layer: usize| -> Vec<[f32; HID]> {
             if state.is_empty() { Vec::new() } else { state[layer * batch..][..batch].to_vec() }
         };
-        let mut first = Trace::<RnnCell<IN, HID>>::at(level).with_d_input();
+        let mut first = Kept::<RnnCell<IN, HID>>::at(level).with_d_input();
         rnn.first().forward_from(self.input.view(), &layer_of(&self.initial, 0), &mut first)?;
-        let mut rest: Vec<Trace<RnnCell<HID, HID>>> = Vec::new();
+        let mut rest: Vec<Kept<RnnCell<HID, HID>>> = Vec::new();
         for (i, cell) in rnn.rest().iter().enumerate() {
-            let below = rest.last().map_or(first.output(), Trace::output);
-            let mut above = Trace::at(level).with_d_input();
+            let below = rest.last().map_or(first.output(), Kept::output);
+            let mut above = Kept::at(level).with_d_input();
             cell.forward_from(below, &layer_of(&self.initial, i + 1), &mut above)?;
             rest.push(above);
         }
-        let output = rest.last().map_or(first.output(), Trace::output);
+        let output = rest.last().map_or(first.output(), Kept::output);
         same_bits("the output", batch_first(output), batch_first(trace.output()))?;
         let last: Vec<[f32; HID]> = core::iter::once(&first)
-            .map(Trace::final_state)
-            .chain(rest.iter().map(Trace::final_state))
+            .map(Kept::final_state)
+            .chain(rest.iter().map(Kept::final_state))
             .flatten()
             .copied()
             .collect();
@@ -130,7 +131,7 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Stack<IN, HID, LAYE
         let mut d_above: Vec<[f32; HID]> = Vec::new();
         for i in (0..rest.len()).rev() {
             let (lower, upper) = rest.split_at_mut(i);
-            let below = lower.last().map_or(first.output(), Trace::output);
+            let below = lower.last().map_or(first.output(), Kept::output);
             let d_output = if i == LAYERS - 2 { self.d_output.view() } else { self.sequences(&d_above) };
             let mut d_cell = RnnCell::zeros_boxed();
             let d_final = layer_of(&self.d_final, i + 1);
@@ -153,7 +154,7 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Stack<IN, HID, LAYE
     }
 
     fn sequences<'a>(&self, rows: &'a [[f32; HID]]) -> Sequences<'a, [f32; HID]> {
-        Sequences::batch_first(rows, self.case.steps, self.case.batch).unwrap()
+        Sequences::batch_first(rows, Batch(self.case.batch), Steps(self.case.steps)).unwrap()
     }
 }
 

@@ -1,10 +1,9 @@
 //! `Stream`, `Streams`, `TokenRnnCell`, `StepTrace`: one step at a time, as everywhere else.
 
 use crate::bounds::{self, AffineSums, CellSums, Near, Passed};
+use crate::kept::{Kept, Passes};
 use crate::support::*;
-use elman::{
-    Embedding, Error, Layer, Linear, Parameters, Rnn, RnnCell, Step, StepTrace, Stream, Streams, TokenRnnCell, Trace,
-};
+use elman::{Embedding, Error, Linear, Parameters, Rnn, RnnCell, Step, StepTrace, Stream, Streams, TokenRnnCell};
 use proptest::prelude::*;
 
 /// One sequence of at least one step.
@@ -25,21 +24,21 @@ fn a_stream_is_a_sequence() {
         case.weights.fill(&mut numbers, 17, &mut model);
         let input = tokens(&mut numbers, case.steps, 7);
         at_every_level(|level| {
-            let mut trace = Trace::at(level);
+            let mut trace = Kept::at(level);
             model.forward_into(&input, &mut trace)?;
-            let mut stream = Stream::at(level, &model.0);
-            prop_assert_eq!(stream.step_token(input[0])?, *model.0.get(input[0]).unwrap());
-            let mut stream = Stream::at(level, model.clone());
+            let mut stream = Stream::new(&model.0).at(level);
+            prop_assert_eq!(stream.advance_token(input[0])?, *model.0.get(input[0]).unwrap());
+            let mut stream = Stream::new(model.clone()).at(level);
             for (t, token) in input.iter().enumerate() {
-                same_bits("the output of a step", &stream.step_token(*token)?, trace.output().row(0, t))?;
+                same_bits("the output of a step", &stream.advance_token(*token)?, trace.output().row(0, t))?;
             }
             let state = *stream.state();
             same_bits("the state", state.1.as_flattened(), trace.final_state().1.as_flattened())?;
-            let refused = stream.step_token(7);
+            let refused = stream.advance_token(7);
             prop_assert_eq!(refused, Err(Error::TokenOutOfRange { token: 7, vocabulary: 7, sample: 0, step: 0 }));
             same_bits("the state after a refused token", stream.state().1.as_flattened(), state.1.as_flattened())?;
             stream.reset();
-            same_bits("the first step after a reset", &stream.step_token(input[0])?, trace.output().row(0, 0))?;
+            same_bits("the first step after a reset", &stream.advance_token(input[0])?, trace.output().row(0, 0))?;
             *stream.state_mut() = state;
             same_bits("a state that was set", stream.state().1.as_flattened(), state.1.as_flattened())
         })
@@ -55,13 +54,13 @@ fn folded<const E: usize, const HID: usize>() {
         let input = tokens(&mut numbers, case.steps, 6);
         at_every_level(|level| {
             let mut folded = TokenRnnCell::boxed(&model.0, &model.1);
-            folded.fold_at(level, &model.0, &model.1);
-            let mut folded = Stream::at(level, folded);
-            let mut layers = Stream::at(level, &model);
+            folded.fold(&model.0, model.1.at(level));
+            let mut folded = Stream::new(folded).at(level);
+            let mut layers = Stream::new(&model).at(level);
             for token in &input {
-                same_bits("a step", &folded.step_token(*token)?, &layers.step_token(*token)?)?;
+                same_bits("a step", &folded.advance_token(*token)?, &layers.advance_token(*token)?)?;
             }
-            prop_assert!(folded.step_token(6).is_err());
+            prop_assert!(folded.advance_token(6).is_err());
             same_bits("the state", folded.state(), &layers.state().1)
         })
     });
@@ -79,16 +78,16 @@ fn side_by_side<const HID: usize>() {
             (0..steps).map(|_| case.data.rows(&mut numbers, 6).try_into().unwrap()).collect();
         let reset_at = numbers.below(steps);
         at_every_level(|level| {
-            let mut together = Streams::<_, 6>::at(level, &model);
-            let mut alone: [_; 6] = core::array::from_fn(|_| Stream::at(level, &model));
+            let mut together = Streams::<_, 6>::new(&model).at(level);
+            let mut alone: [_; 6] = core::array::from_fn(|_| Stream::new(&model).at(level));
             for (t, rows) in input.iter().enumerate() {
                 if t == reset_at {
                     together.reset(2);
                     alone[2].reset();
                 }
-                let outputs = together.step(rows);
+                let outputs = together.advance(rows);
                 for ((stream, x), output) in alone.iter_mut().zip(rows).zip(&outputs) {
-                    same_bits("a step", output, &stream.step(x))?;
+                    same_bits("a step", output, &stream.advance(x))?;
                 }
             }
             for (stream, state) in alone.iter().zip(together.states()) {
@@ -98,7 +97,7 @@ fn side_by_side<const HID: usize>() {
             let mut hurt = together;
             let mut rows = input[0];
             rows[4][1] = f32::NAN;
-            let (outputs, expected) = (hurt.step(&rows), together.step(&input[0]));
+            let (outputs, expected) = (hurt.advance(&rows), together.advance(&input[0]));
             for (n, (output, expected)) in outputs.iter().zip(&expected).enumerate() {
                 if n == 4 {
                     prop_assert!(output.iter().all(|y| y.is_nan()), "{:?}", output);
@@ -119,9 +118,9 @@ fn a_refused_token_changes_no_stream() -> Checked {
     let mut model = (Embedding::<4, 2>::zeros(), RnnCell::<2, 3>::zeros());
     Weights::Initial.fill(&mut numbers, 3, &mut model);
     let mut streams = Streams::<_, 3>::new(model);
-    streams.step_tokens(&[0, 1, 2])?;
+    streams.advance_tokens(&[0, 1, 2])?;
     let before = streams.states().map(|state| state.1);
-    let error = streams.step_tokens(&[0, 9, 2]).unwrap_err();
+    let error = streams.advance_tokens(&[0, 9, 2]).unwrap_err();
     let expected = matches!(error, Error::TokenOutOfRange { token: 9, vocabulary: 4, sample: 1, .. });
     prop_assert!(expected, "{}", error);
     prop_assert_eq!(streams.states().map(|state| state.1), before);
@@ -145,18 +144,18 @@ fn a_step_trace_against_the_reference() {
         let d_final = case.gradient.rows::<9>(&mut numbers, 1)[0];
         let initial = case.data.rows::<9>(&mut numbers, 1)[0];
         at_every_level(|level| {
-            let mut trace = StepTrace::<Model, STEPS>::at(level);
+            let mut trace = StepTrace::<Model, STEPS>::new().at(level);
             trace.reset_to(((), initial, ()));
             let (mut hidden, mut state) = (Vec::new(), ((), initial, ()));
             for token in &input {
-                let output = trace.step(&model, token)?;
+                let output = trace.advance(&model, token)?;
                 same_bits("the output", &output, &model.forward_step(level, token, &mut state))?;
                 hidden.push(state.1);
             }
             prop_assert_eq!(trace.len(), steps);
             same_bits("the state", &trace.state().1, &state.1)?;
             let mut gradients = model.zeros_like();
-            let d_initial = trace.backward_from(&model, &d_outputs, ((), d_final, ()), &mut gradients)?;
+            let d_initial = trace.backward_add_from(&model, &d_outputs, ((), d_final, ()), &mut gradients)?;
 
             let mut d_linear = AffineSums::zeros(weight.len(), 3);
             let mut d_hidden = Near::default();
@@ -204,13 +203,13 @@ fn an_rnn_step_by_step_is_its_cells() {
         let input = case.data.rows::<3>(&mut numbers, steps);
         let d_outputs = case.gradient.rows::<6>(&mut numbers, steps);
         at_every_level(|level| {
-            let (mut trace, mut of_cells) = (StepTrace::<_, 8>::at(level), StepTrace::<_, 8>::at(level));
+            let (mut trace, mut of_cells) = (StepTrace::<_, 8>::new().at(level), StepTrace::<_, 8>::new().at(level));
             for x in &input {
-                same_bits("the output", &trace.step(&rnn, x)?, &of_cells.step(&cells, x)?)?;
+                same_bits("the output", &trace.advance(&rnn, x)?, &of_cells.advance(&cells, x)?)?;
             }
             let (mut gradients, mut d_cells) = (rnn.zeros_like(), cells.zeros_like());
-            let d_initial = trace.backward(&rnn, &d_outputs, &mut gradients)?;
-            let d_initial_of_cells = of_cells.backward(&cells, &d_outputs, &mut d_cells)?;
+            let d_initial = trace.backward_add(&rnn, &d_outputs, &mut gradients)?;
+            let d_initial_of_cells = of_cells.backward_add(&cells, &d_outputs, &mut d_cells)?;
             same_bits("gradients", &flat(&gradients), &flat(&d_cells))?;
             same_bits("d h0", &d_initial[0], &d_initial_of_cells.0)?;
             same_bits("d h0 above", &d_initial[1], &d_initial_of_cells.1)
@@ -228,18 +227,18 @@ fn a_cleared_step_trace_begins_at_its_state() {
         let input = case.data.rows::<3>(&mut numbers, 12);
         let d_outputs = case.gradient.rows::<2>(&mut numbers, 5);
         at_every_level(|level| {
-            let (mut on, mut alone) = (StepTrace::<_, 7>::at(level), StepTrace::<_, 7>::at(level));
+            let (mut on, mut alone) = (StepTrace::<_, 7>::new().at(level), StepTrace::<_, 7>::new().at(level));
             for x in &input[..7] {
-                on.step(&model, x)?;
+                on.advance(&model, x)?;
             }
             alone.reset_to(*on.state());
             on.clear();
             for x in &input[7..] {
-                same_bits("a step", &on.step(&model, x)?, &alone.step(&model, x)?)?;
+                same_bits("a step", &on.advance(&model, x)?, &alone.advance(&model, x)?)?;
             }
             let (mut gradients, mut expected) = (model.zeros_like(), model.zeros_like());
-            let d_initial = on.backward(&model, &d_outputs, &mut gradients)?;
-            same_bits("d h0", &d_initial.0, &alone.backward(&model, &d_outputs, &mut expected)?.0)?;
+            let d_initial = on.backward_add(&model, &d_outputs, &mut gradients)?;
+            same_bits("d h0", &d_initial.0, &alone.backward_add(&model, &d_outputs, &mut expected)?.0)?;
             same_bits("gradients", &flat(&gradients), &flat(&expected))
         })
     });
@@ -253,27 +252,27 @@ fn a_step_trace_refuses_what_does_not_fit() -> Checked {
     Weights::Initial.fill(&mut numbers, 3, &mut model);
     let mut trace = StepTrace::<_, 2>::new();
     prop_assert!(trace.is_empty());
-    trace.step(&model, &3)?;
+    trace.advance(&model, &3)?;
     let state = *trace.state();
-    let error = trace.step(&model, &4).unwrap_err();
+    let error = trace.advance(&model, &4).unwrap_err();
     let expected = matches!(error, Error::TokenOutOfRange { token: 4, vocabulary: 4, .. });
     prop_assert!(expected, "{}", error);
     prop_assert_eq!((trace.len(), trace.state().1), (1, state.1));
-    trace.step(&model, &0)?;
+    trace.advance(&model, &0)?;
     let state = *trace.state();
-    let error = trace.step(&model, &1).unwrap_err();
+    let error = trace.advance(&model, &1).unwrap_err();
     let expected = matches!(error, Error::Length { expected: 2, given: 3, .. });
     prop_assert!(expected, "{}", error);
     prop_assert_eq!((trace.len(), trace.state().1), (2, state.1));
     let mut gradients = model.zeros_like();
-    let error = trace.backward(&model, &[[1.0; 3]; 3], &mut gradients).unwrap_err();
+    let error = trace.backward_add(&model, &[[1.0; 3]; 3], &mut gradients).unwrap_err();
     let expected = matches!(error, Error::Length { expected: 2, given: 3, .. });
     prop_assert!(expected, "{}", error);
     same_bits("the gradients", &flat(&gradients), &flat(&model.zeros_like()))?;
     // The sequence goes on in the next chunk; a reset begins another.
     trace.clear();
     prop_assert_eq!((trace.len(), trace.state().1), (0, state.1));
-    trace.step(&model, &1)?;
+    trace.advance(&model, &1)?;
     trace.reset();
     prop_assert_eq!((trace.len(), trace.state().1), (0, [0.0; 3]));
     Ok(())

@@ -1,6 +1,6 @@
 //! Random cases: shapes and kinds of values from proptest (which shrinks them), the values from a seed.
 
-use elman::{Level, Parameters, RnnCell, Sequences};
+use elman::{Batch, Level, Parameters, RnnCell, Sequences, Steps};
 use elman_reference::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
@@ -174,8 +174,8 @@ impl<R: Copy> Rows<R> {
     pub fn view(&self) -> Sequences<'_, R> {
         let (steps, batch) = self.shape;
         match self.order {
-            Order::BatchFirst => Sequences::batch_first(&self.rows, steps, batch).unwrap(),
-            Order::TimeMajor => Sequences::time_major(&self.rows, steps, batch).unwrap(),
+            Order::BatchFirst => Sequences::batch_first(&self.rows, Batch(batch), Steps(steps)).unwrap(),
+            Order::TimeMajor => Sequences::time_major(&self.rows, Steps(steps), Batch(batch)).unwrap(),
         }
     }
 
