@@ -1,5 +1,57 @@
-#![doc = include_str!("../README.md")]
+//! Recurrent networks of fixed size: fast, exact, and small enough to live anywhere.
+//!
+//! Sizes are const generics, kernels are hand-tuned SIMD, training is backpropagation through time by plain calls. The same bits
+//! come out of a step, a sequence, any batch and any number of threads, at every [`Level`] with fused multiply-add; the numbers
+//! are PyTorch's for the same seed.
+//!
+//! ```
+//! use elman::{Adam, CrossEntropy, Embedding, Generator, Linear, Model, Rnn};
+//! let mut generator = Generator::seed(42); // the numbers of torch.manual_seed(42)
+//! let mut model = (
+//!     Embedding::<4, 10>::new(&mut generator),
+//!     Rnn::<10, 8, 2>::new(&mut generator),
+//!     Linear::<8, 4>::new(&mut generator),
+//! );
+//! let mut adam = Adam::new(0.05);
+//! for epoch in 1..=15 {
+//!     let pass = model.forward(&[1, 0, 2, 2, 3])?; // hello
+//!     let (loss, d_logits) = CrossEntropy::mean().loss(pass.output(), &[3, 1, 2, 3, 2])?; // ohlol
+//!     let gradients = pass.backward(&d_logits)?;
+//!     adam.step(&mut model, &gradients)?;
+//! }
+//! # Ok::<(), elman::Error>(())
+//! ```
+//!
+//! # What to type next
+//!
+//! | to ... | take |
+//! |---|---|
+//! | make a model | a layer ([`RnnCell`], [`Rnn`], [`Embedding`], [`Linear`]) or a tuple of layers; [`Tanh`] or [`Relu`] |
+//! | run and train it over sequences | [`Model::forward`], which gives a [`Pass`]; in memory that is used again, a [`Workspace`] |
+//! | give it a batch | [`Sequences::batch_first`] or [`Sequences::time_major`], without a copy |
+//! | compute a loss, step the weights | [`CrossEntropy`], [`Adam`], [`Parameters::clip_norm`] |
+//! | train on long sequences | [`Workspace::forward_continued`] (truncated), [`Chunked`] (whole, in little memory) |
+//! | run it in real time | [`Stream`], [`Streams`], [`TokenRnnCell`]: no allocation, no heap, no `std` |
+//! | train it without a heap | [`StepTrace`], [`Adam::with_moments`] |
+//! | take over weights | `from_torch` of each layer, [`Tensor`], [`RnnWeights`]; [`Generator`] for PyTorch's initial values |
+//! | choose an instruction set | [`Level`], `.at(level)`, or the environment variable `ELMAN_LEVEL` |
+//!
+//! A build without optimization is 39 to 167 times slower; in a program that is debugged, this helps:
+//!
+//! ```toml
+//! [profile.dev.package.elman]
+//! opt-level = 3
+//! ```
+//!
+//! # Features
+//!
+//! `std` and `rayon` are on by default. Without `std` there is no detection of the instruction set at run time; without `alloc`, which
+//! `std` implies, no batches, passes and stacks: what is left (cells, streams, step traces) needs no heap.
 #![no_std]
+#![cfg_attr(
+    not(feature = "alloc"),
+    allow(rustdoc::broken_intra_doc_links, reason = "some links lead to what needs a heap")
+)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -42,3 +94,8 @@ pub use simd::{Level, UnknownLevel};
 pub use torch::generator::Generator;
 pub use train::adam::{Adam, Moments};
 pub use train::loss::{CrossEntropy, Reduction};
+
+/// The programs of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
