@@ -20,7 +20,7 @@ use data::{TutorialModel, double, doubles, floats, integer, integers, list, read
 mod kept;
 
 use elman::{
-    Adam, Batch, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Reduction, Rnn, RnnCell,
+    Adam, Batch, CrossEntropy, Embedding, Generator, Layer, Level, Linear, Parameters, Reduction, Relu, Rnn, RnnCell,
     Sequences, Steps, Workspace,
 };
 use kept::{Kept, Passes};
@@ -407,5 +407,102 @@ fn check_final(what: &str, state: data::State, run: &Value, learning_rate: f64) 
         let magnitude = exact.iter().fold(0.0f64, |greatest, x| greatest.max(x.abs()));
         let tolerance = bound(2 * 15 * roundings, learning_rate) + bound(2 * 15, magnitude);
         assert_within(&format!("{what}: final {name}"), &tensor, &exact, |_| tolerance);
+    }
+}
+
+/// `nonlinearity='relu'`: initial values, sequences of two layers, single steps, and ten trainings.
+#[test]
+fn relu() {
+    let golden = &read("cells.json")["relu"];
+    for case in list(&golden["initial"]) {
+        let cell = RnnCell::<4, 4, Relu>::new(&mut Generator::seed(case["seed"].as_u64().unwrap()));
+        for (name, tensor) in data::cell_state("", "", &cell) {
+            assert_eq!(tensor, floats(&case["params"][&name]), "{name}");
+        }
+    }
+    let [sequence] = list(&golden["sequence"]) else { panic!("one case") };
+    check_relu_sequence::<3, 5, 2>(sequence);
+    let [cell] = list(&golden["cell"]) else { panic!("one case") };
+    check_relu_cell::<10, 17>(cell);
+}
+
+fn check_relu_sequence<const IN: usize, const HID: usize, const LAYERS: usize>(case: &Value) {
+    let [inputs, hidden, layers] = sizes(case, ["input_size", "hidden_size", "num_layers"]);
+    assert_eq!([inputs, hidden, layers], [IN, HID, LAYERS]);
+    let [steps, batch] = sizes(case, ["steps", "batch"]);
+    let rnn: Rnn<IN, HID, LAYERS, Relu> = data::rnn(&case["params"]);
+    let (x, h0) = (rows::<IN>(&case["x"]), rows::<HID>(&case["h0"]));
+    let (d_output, d_h_n) = (rows::<HID>(&case["d_output"]), rows::<HID>(&case["d_h_n"]));
+    let exact = &case["f64"];
+    let roundings = steps * LAYERS * (IN.max(HID) + HID + 2);
+    let roundings_backward = roundings + steps * LAYERS * (2 * HID + 4) + steps * batch;
+    for level in Level::available() {
+        let what = format!("relu at {level}:");
+        let view = |rows| Sequences::time_major(rows, Steps(steps), Batch(batch)).unwrap();
+        let mut workspace = Workspace::new().at(level).with_d_input();
+        let mut gradients = rnn.zeros_like();
+        let pass = workspace.forward_from(&rnn, view(&x), &h0).unwrap().with_d_final(&d_h_n);
+        let d_output = Sequences::time_major(&d_output, Steps(steps), Batch(batch)).unwrap();
+        let passed = pass.backward_into(d_output, &mut gradients).unwrap();
+        let output = exchange_axes(&passed.output().iter().copied().collect::<Vec<_>>(), steps);
+        let d_x = exchange_axes(&passed.d_input().unwrap().iter().copied().collect::<Vec<_>>(), steps);
+        assert_close(&format!("{what} output"), flat(&output), &exact["output"], roundings);
+        assert_close(&format!("{what} h_n"), flat(passed.final_state()), &exact["h_n"], roundings);
+        assert_gradients(&what, data::rnn_state("", &gradients), exact, roundings_backward);
+        assert_close(&format!("{what} d_x"), flat(&d_x), &exact["d_x"], roundings_backward);
+        assert_close(&format!("{what} d_h0"), flat(passed.d_initial()), &exact["d_h0"], roundings_backward);
+    }
+}
+
+/// A cell driven by hand, forward and back.
+fn check_relu_cell<const IN: usize, const HID: usize>(case: &Value) {
+    let [inputs, hidden, steps, batch] = sizes(case, ["input_size", "hidden_size", "steps", "batch"]);
+    assert_eq!([inputs, hidden], [IN, HID]);
+    let cell: RnnCell<IN, HID, Relu> = data::cell(&case["params"], "");
+    let (x, h0, d_output) = (rows::<IN>(&case["x"]), rows::<HID>(&case["h0"]), rows::<HID>(&case["d_output"]));
+    let exact = &case["f64"];
+    let roundings = steps * (IN + HID + 2);
+    let roundings_backward = roundings + steps * (2 * HID + 4) + steps * batch;
+    for level in Level::available() {
+        let what = format!("relu cell at {level}:");
+        let mut states = vec![h0.clone()];
+        for t in 0..steps {
+            let mut h = states[t].clone();
+            cell.at(level).step_batch_in_place(&x[t * batch..][..batch], &mut h).unwrap();
+            states.push(h);
+        }
+        assert_close(&format!("{what} output"), flat(states[1..].iter().flatten()), &exact["output"], roundings);
+        let mut gradients = cell.zeros_like();
+        let (mut d_h, mut d_x) = (vec![[0.0; HID]; batch], vec![[0.0; IN]; steps * batch]);
+        for t in (0..steps).rev() {
+            for n in 0..batch {
+                let d: [f32; HID] = std::array::from_fn(|i| d_h[n][i] + d_output[t * batch + n][i]);
+                let (before, after) = (&states[t][n], &states[t + 1][n]);
+                (d_x[t * batch + n], d_h[n]) =
+                    cell.at(level).step_backward_add(&x[t * batch + n], before, after, &d, &mut gradients);
+            }
+        }
+        assert_gradients(&what, data::cell_state("", "", &gradients), exact, roundings_backward);
+        assert_close(&format!("{what} d_x"), flat(&d_x), &exact["d_x"], roundings_backward);
+        assert_close(&format!("{what} d_h0"), flat(&d_h), &exact["d_h0"], roundings_backward);
+    }
+}
+
+#[test]
+fn relu_trainings() {
+    let golden = read("cells.json");
+    assert_eq!(list(&golden["relu"]["training"]).len(), 10);
+    for run in list(&golden["relu"]["training"]) {
+        let word = integers(&golden["words"][text(&run["word"])]);
+        let one_hot: Vec<[f32; 4]> =
+            word.iter().map(|letter| std::array::from_fn(|i| f32::from(i == *letter))).collect();
+        for level in Level::available() {
+            let generator = &mut Generator::seed(run["seed"].as_u64().unwrap());
+            let rnn = Rnn::<4, 4, 1, Relu>::new(generator);
+            let training = train(level, rnn, &one_hot, Reduction::Mean, &golden, "relu");
+            let what = format!("relu at {level}, seed {}", run["seed"]);
+            check_losses(&what, &training.losses, run);
+            check_predictions(&what, &training.logits, run, text(&golden["letters"]).as_bytes());
+        }
     }
 }

@@ -20,8 +20,8 @@ mod support;
 mod kept;
 
 use elman::{
-    Adam, Batch, Chunked, CrossEntropy, Embedding, Generator, Level, Linear, Parameters, Reduction, Rnn, RnnCell,
-    Sequences, Steps,
+    Adam, Batch, Chunked, CrossEntropy, Embedding, Generator, Level, Linear, Nonlinearity, Parameters, Reduction, Relu,
+    Rnn, RnnCell, Sequences, Steps, Tanh,
 };
 use kept::{Kept, Passes};
 use proptest::prelude::*;
@@ -68,9 +68,9 @@ fn other(order: Order) -> Order {
     }
 }
 
-struct Run<const IN: usize, const HID: usize, const LAYERS: usize> {
+struct Run<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity = Tanh> {
     case: Case,
-    rnn: Rnn<IN, HID, LAYERS>,
+    rnn: Rnn<IN, HID, LAYERS, A>,
     input: Vec<[f32; IN]>,
     d_output: Vec<[f32; HID]>,
     initial: Vec<[f32; HID]>,
@@ -80,7 +80,7 @@ struct Run<const IN: usize, const HID: usize, const LAYERS: usize> {
 /// Output of every step, batch-first, and the final state.
 type Forward<const HID: usize> = (Vec<[f32; HID]>, Vec<[f32; HID]>);
 
-impl<const IN: usize, const HID: usize, const LAYERS: usize> Run<IN, HID, LAYERS> {
+impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Run<IN, HID, LAYERS, A> {
     fn new(case: Case) -> Self {
         let mut numbers = Numbers(case.seed);
         let mut rnn = Rnn::zeros();
@@ -121,7 +121,7 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Run<IN, HID, LAYERS
     }
 
     /// Gradients of the parameters, of the input (if asked for) and of the initial state.
-    fn backward(&self, trace: &mut Kept<Rnn<IN, HID, LAYERS>>, orders: (Order, Order)) -> Gradients {
+    fn backward(&self, trace: &mut Kept<Rnn<IN, HID, LAYERS, A>>, orders: (Order, Order)) -> Gradients {
         let input = Rows::new(orders.0, self.case.shape(), self.input.clone());
         let d_output = Rows::new(orders.1, self.case.shape(), self.d_output.clone());
         self.rnn.forward_from(input.view(), &self.initial, trace)?;
@@ -168,8 +168,16 @@ fn same_gradients(what: &str, a: &[Vec<f32>; 3], b: &[Vec<f32>; 3]) -> Checked {
 }
 
 fn forward<const IN: usize, const HID: usize, const LAYERS: usize>() {
+    forward_of::<IN, HID, LAYERS, Tanh>();
+}
+
+fn forward_relu<const IN: usize, const HID: usize, const LAYERS: usize>() {
+    forward_of::<IN, HID, LAYERS, Relu>();
+}
+
+fn forward_of<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity>() {
     property(16, large_case(), |case| {
-        let run = Run::<IN, HID, LAYERS>::new(case);
+        let run = Run::<IN, HID, LAYERS, A>::new(case);
         let (steps, batch) = run.case.shape();
         let order = run.case.orders.0;
         at_every_level(|level| {
@@ -223,11 +231,19 @@ fn forward<const IN: usize, const HID: usize, const LAYERS: usize>() {
 }
 
 fn backward<const IN: usize, const HID: usize, const LAYERS: usize>() {
+    backward_of::<IN, HID, LAYERS, Tanh>();
+}
+
+fn backward_relu<const IN: usize, const HID: usize, const LAYERS: usize>() {
+    backward_of::<IN, HID, LAYERS, Relu>();
+}
+
+fn backward_of<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity>() {
     property(16, large_case(), |case| {
-        let run = Run::<IN, HID, LAYERS>::new(case);
+        let run = Run::<IN, HID, LAYERS, A>::new(case);
         let orders = run.case.orders;
         // What a used trace was used for before.
-        let before = Run::<IN, HID, LAYERS>::new(Case {
+        let before = Run::<IN, HID, LAYERS, A>::new(Case {
             seed: !run.case.seed,
             steps: 1 + run.case.seed as usize % 40,
             batch: (run.case.seed >> 8) as usize % 40,
@@ -275,6 +291,10 @@ mod forwards {
         in_17_hid_33_layers_2(17, 33, 2), in_33_hid_17_layers_3(33, 17, 3), in_64_hid_64_layers_1(64, 64, 1),
         in_5_hid_130_layers_1(5, 130, 1), in_7_hid_42_layers_1(7, 42, 1), in_40_hid_66_layers_1(40, 66, 1),
     );
+    for_sizes!(forward_relu:
+        relu_in_2_hid_3_layers_1(2, 3, 1), relu_in_10_hid_8_layers_2(10, 8, 2), relu_in_17_hid_33_layers_2(17, 33, 2),
+        relu_in_64_hid_64_layers_1(64, 64, 1),
+    );
 }
 
 mod backwards {
@@ -283,6 +303,10 @@ mod backwards {
         in_2_hid_3_layers_1(2, 3, 1), in_10_hid_8_layers_2(10, 8, 2), in_7_hid_16_layers_1(7, 16, 1),
         in_17_hid_33_layers_2(17, 33, 2), in_33_hid_17_layers_3(33, 17, 3), in_64_hid_64_layers_1(64, 64, 1),
         in_5_hid_130_layers_1(5, 130, 1), in_7_hid_42_layers_1(7, 42, 1), in_40_hid_66_layers_1(40, 66, 1),
+    );
+    for_sizes!(backward_relu:
+        relu_in_2_hid_3_layers_1(2, 3, 1), relu_in_10_hid_8_layers_2(10, 8, 2), relu_in_17_hid_33_layers_2(17, 33, 2),
+        relu_in_64_hid_64_layers_1(64, 64, 1),
     );
 }
 
@@ -752,6 +776,16 @@ fn fixed_runs(level: Level) -> Result<Vec<(&'static str, u64)>, TestCaseError> {
         d_input: false,
     };
     runs.push(("training", hash(train(&mut model, level, &case, 20)?.concat())));
+
+    let rnn = Rnn::<24, 40, 2, Relu>::new(&mut generator);
+    let (input, d_output) = (draw::<24>(&mut generator, 35 * 37), draw::<40>(&mut generator, 35 * 37));
+    let input = Rows::new(Order::TimeMajor, (35, 37), input);
+    let d_output = Rows::new(Order::BatchFirst, (35, 37), d_output);
+    let mut kept = Kept::at(level);
+    rnn.forward_into(input.view(), &mut kept)?;
+    let gradients = rnn.backward(input.view(), &mut kept, d_output.view())?;
+    runs.push(("relu_output", hash(kept.output().iter().flatten().copied())));
+    runs.push(("relu_gradients", hash(flat(&gradients))));
     Ok(runs)
 }
 
