@@ -74,6 +74,16 @@ pub fn tanh_derivative_from_output(y: f64) -> f64 {
     1.0 - y * y
 }
 
+/// `relu(x) = max(x, 0)`, PyTorch's `nonlinearity='relu'`.
+pub fn relu(x: f64) -> f64 {
+    if x > 0.0 { x } else { 0.0 }
+}
+
+/// `relu'(x)`, from `y = relu(x)`: 1 where `y > 0`, and 0 where it is 0, as PyTorch takes it.
+pub fn relu_derivative_from_output(y: f64) -> f64 {
+    if y > 0.0 { 1.0 } else { 0.0 }
+}
+
 // ---- Linear --------------------------------------------------------------------------------------------------------
 
 /// `y = W x + b`, the linear layer for one row.

@@ -250,7 +250,7 @@ impl CellSums {
 }
 
 /// What may be lost of a gradient that is below [`SMALLEST_GRADIENT`], or may be: all of it.
-fn to_zero(value: f64, error: f64) -> f64 {
+pub fn to_zero(value: f64, error: f64) -> f64 {
     if value.abs() - error < SMALLEST_GRADIENT { value.abs() } else { 0.0 }
 }
 

@@ -3,7 +3,7 @@
 use crate::bounds::{AffineSums, Near};
 use crate::kept::{Kept, Passes};
 use crate::support::*;
-use elman::{Embedding, Layer};
+use elman::Embedding;
 use elman_reference as reference;
 use proptest::prelude::*;
 

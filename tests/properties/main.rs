@@ -13,6 +13,7 @@ mod embedding;
 mod kept;
 mod linear;
 mod model;
+mod relu;
 mod rnn;
 mod streaming;
 mod support;
