@@ -1,11 +1,7 @@
 //! The one place where an instruction set is chosen.
 
-use super::portable::Portable;
 use super::{Kernel, Simd};
 use core::fmt;
-
-#[cfg(target_arch = "x86_64")]
-use super::x86::{Avx2, Avx512};
 
 /// An instruction set that this CPU has.
 ///
@@ -32,20 +28,78 @@ use super::x86::{Avx2, Avx512};
 #[derive(Clone, Copy, PartialEq, Eq, bytemuck::Zeroable)]
 pub struct Level(Token);
 
-/// Zeros are the one that needs no proof.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Zeroable)]
-#[repr(u8)]
-enum Token {
-    Portable(Portable) = 0,
+/// Makes the token of a level, one of those of the instruction sets, from a list of these.
+macro_rules! levels {
+    ($($(#[$where:meta])? $Set:ident($Token:ty) = $name:literal,)+) => {
+        /// Zeros are the first one, that needs no proof.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Zeroable)]
+        #[repr(u8)]
+        enum Token {
+            $($(#[$where])? $Set($Token),)+
+        }
+
+        $(
+            $(#[$where])?
+            impl From<$Token> for Token {
+                #[inline(always)]
+                fn from(token: $Token) -> Token {
+                    Token::$Set(token)
+                }
+            }
+        )+
+
+        impl Token {
+            fn available() -> impl Iterator<Item = Token> {
+                [$($(#[$where])? <$Token>::detect().map(Token::$Set),)+].into_iter().flatten()
+            }
+
+            const fn name(self) -> &'static str {
+                match self {
+                    $($(#[$where])? Token::$Set(_) => $name,)+
+                }
+            }
+
+            const fn is_fused(self) -> bool {
+                match self {
+                    $($(#[$where])? Token::$Set(_) => <$Token>::FUSED,)+
+                }
+            }
+
+            const fn lanes(self) -> usize {
+                match self {
+                    $($(#[$where])? Token::$Set(_) => <$Token>::LANES,)+
+                }
+            }
+
+            #[inline(always)]
+            fn half(self) -> Token {
+                match self {
+                    $($(#[$where])? Token::$Set(token) => token.half().into(),)+
+                }
+            }
+
+            #[inline(always)]
+            fn run<K: Kernel>(self, kernel: K) -> K::Output {
+                match self {
+                    $($(#[$where])? Token::$Set(token) => token.run(kernel),)+
+                }
+            }
+        }
+    };
+}
+
+// From the plainest to the best.
+levels! {
+    Portable(super::portable::Portable) = "portable",
     #[cfg(target_arch = "x86_64")]
-    Avx2(Avx2),
+    Avx2(super::x86::Avx2) = "avx2",
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
+    Avx512(super::x86::Avx512) = "avx512",
 }
 
 impl Level {
     /// The level that every target has.
-    pub const PORTABLE: Level = Level(Token::Portable(Portable));
+    pub const PORTABLE: Level = Level(Token::Portable(super::portable::Portable));
 
     /// The best level of this CPU, or the one that the environment variable `ELMAN_LEVEL` names, where it is not empty.
     ///
@@ -95,44 +149,22 @@ impl Level {
 
     /// The levels of this CPU, from the plainest to the best.
     pub fn available() -> impl Iterator<Item = Level> {
-        #[cfg(target_arch = "x86_64")]
-        let more = [Avx2::detect().map(Token::Avx2), Avx512::detect().map(Token::Avx512)];
-        #[cfg(not(target_arch = "x86_64"))]
-        let more: [Option<Token>; 0] = [];
-        core::iter::once(Level::PORTABLE).chain(more.into_iter().flatten().map(Level))
+        Token::available().map(Level)
     }
 
     /// `portable`, `avx2` or `avx512`.
     pub const fn name(self) -> &'static str {
-        match self.0 {
-            Token::Portable(_) => "portable",
-            #[cfg(target_arch = "x86_64")]
-            Token::Avx2(_) => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Token::Avx512(_) => "avx512",
-        }
+        self.0.name()
     }
 
     /// Whether products are added with one rounding. All levels where this holds compute the same bits.
     pub const fn is_fused(self) -> bool {
-        match self.0 {
-            Token::Portable(_) => Portable::FUSED,
-            #[cfg(target_arch = "x86_64")]
-            Token::Avx2(_) => Avx2::FUSED,
-            #[cfg(target_arch = "x86_64")]
-            Token::Avx512(_) => Avx512::FUSED,
-        }
+        self.0.is_fused()
     }
 
     /// Single-precision numbers in one vector.
     pub const fn lanes(self) -> usize {
-        match self.0 {
-            Token::Portable(_) => Portable::LANES,
-            #[cfg(target_arch = "x86_64")]
-            Token::Avx2(_) => Avx2::LANES,
-            #[cfg(target_arch = "x86_64")]
-            Token::Avx512(_) => Avx512::LANES,
-        }
+        self.0.lanes()
     }
 
     /// The best of [`Level::available`].
@@ -143,27 +175,16 @@ impl Level {
     /// The half-width vectors of this level where there are some and they hold so few outputs. The same bits.
     #[inline(always)]
     pub(crate) fn half_up_to(self, most: usize, outputs: usize) -> Self {
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Token::Avx512(token) if outputs <= most => Level(Token::Avx2(token.half())),
-            _ => {
-                let _ = (most, outputs);
-                self
-            }
-        }
+        if outputs <= most { Level(self.0.half()) } else { self }
     }
 
     /// Runs a kernel at this level. A kernel whose sizes are not const parameters is better run through a function of its
     /// own that is not generic: then it is compiled once, in this crate, and not anew for every layer of every user.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        match self.0 {
-            Token::Portable(token) => token.run(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Token::Avx2(token) => token.run(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Token::Avx512(token) => token.run(kernel),
-        }
+        #[cfg(all(test, feature = "std"))]
+        let kernel = super::ran::Marked(kernel);
+        self.0.run(kernel)
     }
 }
 
