@@ -46,6 +46,8 @@ pub(crate) mod rows;
 #[cfg(feature = "alloc")]
 pub(crate) mod scratch;
 pub(crate) mod slice;
+#[cfg(all(test, feature = "std"))]
+pub(crate) mod testing;
 #[cfg(feature = "alloc")]
 pub(crate) mod throughput;
 pub(crate) mod tuning;

@@ -10,6 +10,10 @@
 
 mod level;
 pub(crate) mod portable;
+#[cfg(all(test, feature = "std"))]
+pub(crate) mod ran;
+#[cfg(all(test, feature = "std"))]
+mod tests;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
@@ -134,40 +138,4 @@ pub(crate) fn store_some<S: Simd>(s: S, v: S::F32, to: &mut [f32]) {
 pub(crate) trait Kernel {
     type Output;
     fn run<S: Simd>(self, simd: S) -> Self::Output;
-}
-
-#[cfg(all(test, feature = "std"))]
-mod tests {
-    use super::*;
-
-    /// Parts of vectors of every length, from and to the middle of other numbers.
-    struct Parts;
-
-    impl Kernel for Parts {
-        type Output = ();
-
-        #[inline(always)]
-        fn run<S: Simd>(self, s: S) {
-            let numbers: [f32; 20] = core::array::from_fn(|i| 1.0 + i as f32);
-            for count in 0..=S::LANES {
-                let mut lanes = [-1.0; 16];
-                s.store(load_some(s, &numbers[1..1 + count]), &mut lanes);
-                assert_eq!(lanes[..count], numbers[1..1 + count], "{count} of {} lanes, loaded", S::LANES);
-                assert!(lanes[count..S::LANES].iter().all(|x| *x == 0.0), "{count} of {} lanes: {lanes:?}", S::LANES);
-
-                let mut to = [-1.0; 20];
-                store_some(s, s.load(&numbers), &mut to[2..2 + count]);
-                assert_eq!(to[2..2 + count], numbers[..count], "{count} of {} lanes, stored", S::LANES);
-                let around = to[..2].iter().chain(&to[2 + count..]);
-                assert!(around.copied().all(|x| x == -1.0), "{count} of {} lanes: {to:?}", S::LANES);
-            }
-        }
-    }
-
-    #[test]
-    fn parts_of_vectors() {
-        for level in Level::available() {
-            level.run(Parts);
-        }
-    }
 }

@@ -2,3 +2,5 @@
 
 pub(crate) mod adam;
 pub(crate) mod softmax;
+#[cfg(all(test, feature = "std"))]
+mod tests;

@@ -7,6 +7,8 @@ mod cascade;
 mod row;
 #[cfg(feature = "alloc")]
 mod source;
+#[cfg(all(test, feature = "std"))]
+mod tests;
 #[cfg(feature = "alloc")]
 mod tile;
 

@@ -2,4 +2,6 @@
 
 pub(crate) mod cell;
 pub(crate) mod matvec;
+#[cfg(all(test, feature = "std"))]
+mod tests;
 pub(crate) mod transposed;

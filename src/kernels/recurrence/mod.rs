@@ -10,4 +10,6 @@ mod gated;
 mod gated_tests;
 mod in_lanes;
 pub(crate) mod packed;
+#[cfg(all(test, feature = "std"))]
+mod tests;
 pub(crate) mod work;

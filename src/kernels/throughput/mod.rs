@@ -2,4 +2,6 @@
 
 pub(crate) mod panels;
 pub(crate) mod projection;
+#[cfg(all(test, feature = "std"))]
+mod tests;
 pub(crate) mod tile;
