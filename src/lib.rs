@@ -66,7 +66,10 @@
 )]
 #![cfg_attr(
     not(feature = "alloc"),
-    allow(rustdoc::broken_intra_doc_links, reason = "`RnnCell::step_backward_add` leads to `Model`, which needs a heap")
+    allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "`RnnCell::step_backward_add` leads to `Model`, which needs a heap"
+    )
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]

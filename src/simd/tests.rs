@@ -213,7 +213,7 @@ fn check_moves<S: Simd>(s: S) {
     // Every lane looks for an entry of its own.
     let indices: [f32; 16] = core::array::from_fn(|i| f32::from_bits(3 * i as u32));
     let found = lanes(s.lookup(&table, s.to_bits(s.load(&indices))));
-    assert!(found.iter().enumerate().all(|(i, x)| *x == table[3 * i & 7]), "{found:?}");
+    assert!(found.iter().enumerate().all(|(i, x)| *x == table[(3 * i) & 7]), "{found:?}");
 }
 
 #[test]

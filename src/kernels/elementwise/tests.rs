@@ -75,7 +75,9 @@ fn check_softmax_row(logits: &[f32], target: usize, scale: f32, d: &[f32], sum: 
 fn softmax_of_rows_of_every_width() {
     at_every_level(|level| {
         for width in (1..=70).chain([128, 255, 256, 257, 300]) {
-            for (samples, steps, time_major) in [(1, 1, false), (1, 7, false), (2, 4, true), (3, 7, true), (20, 1, false)] {
+            for (samples, steps, time_major) in
+                [(1, 1, false), (1, 7, false), (2, 4, true), (3, 7, true), (20, 1, false)]
+            {
                 let rows = samples * steps;
                 // Of very different sizes, so that some exponentials are tiny.
                 let size = [1.0, 4.0, 40.0, 200.0][width % 4];
@@ -88,8 +90,9 @@ fn softmax_of_rows_of_every_width() {
                 let scale = 1.0 / rows as f32;
                 let mut d_logits = vec![UNTOUCHED; rows * width];
                 let d = &mut d_logits;
-                let loss = SoftmaxCrossEntropy { logits: view, targets: &targets, target_strides, steps, scale, d_logits: d }
-                    .at(level);
+                let loss =
+                    SoftmaxCrossEntropy { logits: view, targets: &targets, target_strides, steps, scale, d_logits: d }
+                        .at(level);
 
                 let (mut expected, mut sums, mut losses) = (Vec::new(), Vec::new(), Vec::new());
                 for (sample, step) in (0..samples).flat_map(|sample| (0..steps).map(move |step| (sample, step))) {
@@ -188,7 +191,12 @@ fn check_adam(f: &Factors, given: [f32; 4], [p_new, m_new, v_new]: [f32; 3]) {
 #[test]
 fn adam_of_every_length() {
     // Usual factors, a first moment from the gradient, none at all, no flushing.
-    let all = [factors(0.9, 0.999, 3, 1e-8), factors(0.3, 0.9, 1, 1e-8), factors(0.0, 0.999, 2, 1e-8), factors(0.9, 0.99, 9, 1e-12)];
+    let all = [
+        factors(0.9, 0.999, 3, 1e-8),
+        factors(0.3, 0.9, 1, 1e-8),
+        factors(0.0, 0.999, 2, 1e-8),
+        factors(0.9, 0.99, 9, 1e-12),
+    ];
     at_every_level(|level| {
         for len in 0..=40 {
             for (i, factors) in all.iter().enumerate() {

@@ -86,9 +86,19 @@ fn check_block(level: Level, lie: Lie, grid: (usize, usize), inputs: usize, colu
             let input = &Apart { first: Rows::one_a_sample(&first, inputs), behind };
             level.run(Given { lie, d_output, grid, columns, input, d_weight: &mut d_weight, d_biases: [a, b] });
         } else {
-            level.run(Given { lie, d_output, grid, columns, input: &behind, d_weight: &mut d_weight, d_biases: [a, b] });
+            level.run(Given {
+                lie,
+                d_output,
+                grid,
+                columns,
+                input: &behind,
+                d_weight: &mut d_weight,
+                d_biases: [a, b],
+            });
         }
-        let case = |what: &str| format!("{level}: {what} of {inputs} inputs, {columns} columns, {lie:?}, {grid:?}, {are_apart}");
+        let case = |what: &str| {
+            format!("{level}: {what} of {inputs} inputs, {columns} columns, {lie:?}, {grid:?}, {are_apart}")
+        };
         let places = |k: usize| (0..columns).map(move |n| (k, n));
         let expected: Vec<f32> = (0..inputs)
             .flat_map(places)
@@ -167,7 +177,8 @@ impl Kernel for OneRow<'_> {
 #[test]
 fn single_rows() {
     at_every_level(|level| {
-        for (inputs, columns) in [1, 2, 7].into_iter().flat_map(|inputs| (1..=70).map(move |columns| (inputs, columns))) {
+        for (inputs, columns) in [1, 2, 7].into_iter().flat_map(|inputs| (1..=70).map(move |columns| (inputs, columns)))
+        {
             let (input, d_output) = (numbers(1, inputs), numbers(2, columns));
             let (mut d_weight, mut d_bias) = (numbers(3, inputs * columns + 2), numbers(4, columns + 2));
             let mut expected = (d_weight.clone(), d_bias.clone());

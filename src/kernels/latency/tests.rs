@@ -176,7 +176,12 @@ impl<const IN: usize, const HID: usize> Cell<IN, HID> {
 }
 
 /// A step of some samples together, which is also one of each alone.
-struct Together<'a, A, const IN: usize, const HID: usize>(A, Weights<'a, IN, HID>, &'a [[f32; IN]], &'a mut [[f32; HID]]);
+struct Together<'a, A, const IN: usize, const HID: usize>(
+    A,
+    Weights<'a, IN, HID>,
+    &'a [[f32; IN]],
+    &'a mut [[f32; HID]],
+);
 
 impl<A: ScalarCell, const IN: usize, const HID: usize> Kernel for Together<'_, A, IN, HID> {
     type Output = ();
@@ -196,7 +201,9 @@ fn check_cell<A: ScalarCell, const IN: usize, const HID: usize>(level: Level, ce
         level.run(Together(cell, c.weights(), &x[..samples], &mut h));
         for ((given, x), h) in h.iter().zip(x.iter()).zip(states.iter()) {
             let expected = c.step::<A>(level, x, h);
-            assert_same(given, &expected, || format!("{level}: a step of {samples} samples, {IN} inputs, {HID} neurons"));
+            assert_same(given, &expected, || {
+                format!("{level}: a step of {samples} samples, {IN} inputs, {HID} neurons")
+            });
         }
     }
     // Six steps of one sample, and the same with the products of the inputs taken before.

@@ -222,7 +222,9 @@ fn gradients<A: ScalarCell>(
                 let d = &d_sums[row..row + hidden];
                 for i in 0..inputs {
                     let mut sum = Sum::start(0.0);
-                    sum.add_products(fused, chains(hidden, inputs), hidden, |n| (d[n], layer.weight_ih[i * hidden + n]));
+                    sum.add_products(fused, chains(hidden, inputs), hidden, |n| {
+                        (d[n], layer.weight_ih[i * hidden + n])
+                    });
                     d_input[(sample * steps + step) * inputs + i] = sum.checked();
                 }
             }
@@ -297,7 +299,8 @@ fn check_backward<A: ScalarCell>(level: Level) {
                     true => assert_same(&d_input, &expected.d_input[..d_input.len()], || case("d input")),
                     false => assert!(d_input.iter().all(|x| *x == UNTOUCHED)),
                 }
-                let d_sum = |sample: usize, step: usize, n: usize| expected.d_sums[(sample * steps + step) * hidden + n];
+                let d_sum =
+                    |sample: usize, step: usize, n: usize| expected.d_sums[(sample * steps + step) * hidden + n];
                 let grid = (samples, steps);
                 let [mut weight_ih, mut weight_hh, mut bias_ih, _] = before;
                 for (i, to) in weight_ih.iter_mut().enumerate() {

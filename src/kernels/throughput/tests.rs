@@ -304,10 +304,10 @@ fn single_gates_go_where_they_are_sent() {
                         let mut expected = UNTOUCHED;
                         if n / columns == to {
                             let mut sum = Sum::start(given.start[n]);
-                            for part in 0..2 {
+                            for (part, gate) in gates.into_iter().enumerate() {
                                 let k = given.terms[part];
                                 let x = &given.inputs[part][row * (k + 1)..];
-                                let weight = &given.weights[part][gates[part] * columns + n % columns..];
+                                let weight = &given.weights[part][gate * columns + n % columns..];
                                 let factors = |k| (x[k], weight[k * given.outputs]);
                                 sum.add_products(level.is_fused(), chains(k, given.outputs), k, factors);
                             }
@@ -411,9 +411,15 @@ fn projections_of_steps_in_either_order() {
                 let weights = numbers(outputs as u64, terms * outputs);
                 panels.pack(level.lanes(), &weights, 1, outputs);
                 let bias = numbers(3, outputs);
-                for (samples, all, first, steps) in
-                    [(1, 20, 0, 20), (3, 8, 1, 2), (2, 12, 3, 9), (17, 9, 8, 1), (9, 9, 2, 5), (30, 9, 0, 9), (1, 1, 0, 1)]
-                {
+                for (samples, all, first, steps) in [
+                    (1, 20, 0, 20),
+                    (3, 8, 1, 2),
+                    (2, 12, 3, 9),
+                    (17, 9, 8, 1),
+                    (9, 9, 2, 5),
+                    (30, 9, 0, 9),
+                    (1, 1, 0, 1),
+                ] {
                     let case = Projected { samples, all, first, steps, terms, outputs };
                     for (time_major, bias) in [(false, None), (true, Some(&bias[..])), (false, Some(&bias[..]))] {
                         case.check(level, &panels, &weights, bias, time_major);
@@ -439,11 +445,8 @@ impl Projected {
     fn check(self, level: Level, panels: &Panels, weights: &[f32], bias: Option<&[f32]>, time_major: bool) {
         let Self { samples, all, first, steps, terms, outputs } = self;
         let x = numbers(terms as u64, samples * all * terms);
-        let input = if time_major {
-            Rows::new(&x, terms, terms, samples * terms)
-        } else {
-            Rows::batch_first(&x, terms, all)
-        };
+        let input =
+            if time_major { Rows::new(&x, terms, terms, samples * terms) } else { Rows::batch_first(&x, terms, all) };
         let mut out = vec![UNTOUCHED; samples * all * outputs];
         let mut expected = out.clone();
         for (sample, step) in (0..samples).flat_map(|sample| (first..first + steps).map(move |step| (sample, step))) {
