@@ -64,13 +64,6 @@
     doc = "[`Workspace::on_this_thread`]: #features",
     doc = "[`Chunked`]: #features"
 )]
-#![cfg_attr(
-    not(feature = "alloc"),
-    allow(
-        rustdoc::broken_intra_doc_links,
-        reason = "`RnnCell::step_backward_add` leads to `Model`, which needs a heap"
-    )
-)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 

@@ -1,4 +1,4 @@
-//! Stacked tanh recurrent layers: `Rnn`.
+//! Stacked recurrent layers, tanh or relu: `Rnn`.
 
 use super::nonlinearity::Nonlinearity;
 use super::recurrent::{RnnCellCache, check_rows, check_state};

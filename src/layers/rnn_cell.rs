@@ -1,4 +1,4 @@
-//! One tanh recurrent layer: `RnnCell`.
+//! One recurrent layer, tanh or relu: `RnnCell`.
 
 use super::at::At;
 use super::tensor::Tensor;
@@ -195,7 +195,7 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> RnnCell<IN, HID, A> {
     /// `dz = d_h_next * f'`, `dx = W_ih^T dz`, `dh = W_hh^T dz`, `dW += dz (x, h)^T`, `db += dz`.
     ///
     /// This is the form for training without a heap, one sample at a time; it takes 64 bytes of stack for each neuron. Over
-    /// sequences and batches [`Model`](crate::Model) does the same much faster.
+    /// sequences and batches `Model` does the same much faster.
     #[must_use]
     pub fn step_backward_add(
         &self,

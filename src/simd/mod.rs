@@ -47,9 +47,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// The token of [`Simd::Half`].
     fn half(self) -> Self::Half;
 
-    /// Asks for the cache line that the slice begins in, where the instruction set can: it is needed soon.
+    /// Prefetches the cache line that the slice begins in, where the instruction set can.
     fn prefetch(self, from: &[f32]);
-    /// The same, for what is needed later and from far away: into the second level of the cache, past the first.
+    /// The same, into the second level of the cache, past the first: for what is needed later.
     fn prefetch_for_later(self, from: &[f32]);
     /// `x` in every lane.
     fn splat(self, x: f32) -> Self::F32;

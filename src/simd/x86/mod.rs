@@ -55,7 +55,7 @@ mod avx512;
 pub(crate) use avx2::Avx2;
 pub(crate) use avx512::Avx512;
 
-/// Asks for the cache line that the slice begins in.
+/// Prefetches the cache line that the slice begins in.
 #[inline(always)]
 fn prefetch<const HINT: i32>(from: &[f32]) {
     // SAFETY: a prefetch, which every x86-64 has, reads nothing and cannot fault, whatever the address.
