@@ -177,16 +177,31 @@ fn adam(fused: bool, f: &Factors, [p, g, m, v]: [f32; 4]) -> [f32; 3] {
 /// quotient and a sum beneath it, the quotient itself: six of it; and one of the parameter. What is flushed is lost.
 fn check_adam(f: &Factors, given: [f32; 4], [p_new, m_new, v_new]: [f32; 3]) {
     let [p, g, m, v] = given.map(f64::from);
-    let lost = f64::from(f.smallest_gradient).max(TINY);
+    let lost = f64::from(f.smallest_gradient) + 4.0 * TINY;
     let keep = if f.from_gradient { -f64::from(f.first) } else { 1.0 - f64::from(f.first) };
     assert_near(m_new, keep * m + (1.0 - keep) * g, gamma(3) * (m.abs() + 2.0 * (g.abs() + m.abs())) + lost);
     let (old, new) = (f64::from(f.keep_second) * v, f64::from(f.second) * g * g);
-    assert_near(v_new, old + new, gamma(3) * (old + new) + 2.0 * f64::from(f.smallest_moment) + TINY);
+    assert_near(v_new, old + new, gamma(3) * (old + new) + 2.0 * f64::from(f.smallest_moment) + 4.0 * TINY);
     let denominator = f64::from(v_new).sqrt() / f64::from(f.correction) + f64::from(f.eps);
     let step = f64::from(f.negative_step) * f64::from(m_new) / denominator;
-    let stays = f64::from(f.smallest_moment) / denominator;
+    let stays = (f64::from(f.smallest_moment) + TINY) / denominator;
     assert_near(p_new, p + step, gamma(1) * (p + step).abs() + gamma(7) * step.abs() + stays + TINY);
 }
+
+/// Parameters, gradients and both moments of which something becomes zero, or is.
+const SMALL: [[f32; 4]; 7] = [
+    // Moments that fall below the normal numbers.
+    [0.5, 0.0, 1.2e-38, f32::MIN_POSITIVE],
+    // A moment that would move nothing but a parameter as small.
+    [0.0, 0.0, 1e-36, 1e-4],
+    // A square that is too small, beside a moment that is not.
+    [0.25, 3e-18, 0.0, 3e-38],
+    // A gradient that is too small.
+    [0.0, 1e-31, 1e-37, 0.0],
+    [-0.0, -1e-40, 1e-39, 1e-41],
+    [0.5, 3e-20, -1e-20, 1e-37],
+    [-1.0, -0.0, -0.0, 0.0],
+];
 
 #[test]
 fn adam_of_every_length() {
@@ -200,16 +215,12 @@ fn adam_of_every_length() {
     at_every_level(|level| {
         for len in 0..=40 {
             for (i, factors) in all.iter().enumerate() {
-                // Among the gradients and moments: none, denormal ones, such whose squares are.
-                let special = [0.0, -0.0, 1e-40, -1e-39, 1e-30, -3e-20, 2e-38, f32::MIN_POSITIVE];
-                let tensor = |seed: u64, from: usize| -> Vec<f32> {
-                    let mut numbers = numbers(seed + len as u64, len + 2);
-                    let places = numbers.iter_mut().skip(from).step_by(5);
-                    places.zip(special.iter().cycle().skip(from)).for_each(|(x, special)| *x = *special);
-                    numbers
-                };
-                let (mut p, g, mut m) = (numbers(1, len + 2), tensor(2, 1), tensor(3, 3));
-                let mut v: Vec<f32> = tensor(4, 2).iter().map(|x| x.abs()).collect();
+                let tensor = |seed: u64| numbers(seed + len as u64, len + 2);
+                let (mut p, mut g, mut m, mut v) = (tensor(1), tensor(2), tensor(3), tensor(4));
+                v.iter_mut().for_each(|v| *v = v.abs());
+                for i in (1..=len).step_by(2) {
+                    [p[i], g[i], m[i], v[i]] = SMALL[i / 2 % SMALL.len()];
+                }
                 let mut expected = [p.clone(), m.clone(), v.clone()];
                 for i in 1..=len {
                     let new = adam(level.is_fused(), factors, [p[i], g[i], m[i], v[i]]);
