@@ -3,7 +3,7 @@
 //! The cut never changes a result: samples do not meet in a forward pass, and gradients are summed over shares of the batch
 //! that depend on its size alone, whoever computed them.
 
-use crate::kernels::gradient::{BlockSums, Cascade, TENSORS};
+use crate::kernels::gradient::{BlockSums, Cascade, TENSORS, add};
 use crate::kernels::order::{SAMPLES_PER_GROUP, samples_per_share};
 use crate::kernels::scratch::Scratch;
 #[cfg(feature = "rayon")]
@@ -173,24 +173,20 @@ impl ShareMemory {
 
     /// Where the gradients of every share go.
     pub(crate) fn shares<'a>(&'a mut self, tensors: [&'a mut [f32]; TENSORS]) -> ShareGradients<'a> {
-        let [a, b, c, d] = &tensors;
-        let lens = [a.len(), b.len(), c.len(), d.len()];
+        let lens = tensors.each_ref().map(|tensor| tensor.len());
         ShareGradients { first: Some(tensors), rest: &mut self.rest, cascades: &mut self.cascades, lens }
     }
 
     /// Adds all shares to the first, one after the other.
     pub(crate) fn add_to(&mut self, mut tensors: [&mut [f32]; TENSORS]) {
-        let [a, b, c, d] = &tensors;
-        let lens = [a.len(), b.len(), c.len(), d.len()];
+        let lens = tensors.each_ref().map(|tensor| tensor.len());
         let [first, cascades @ ..] = self.cascades.as_slice() else { return };
         first.finish(&mut tensors);
         for (share, cascade) in self.rest.chunks_exact_mut(lens.iter().sum::<usize>().max(1)).zip(cascades) {
             let mut of_share = tensors_of(share, lens);
             cascade.finish(&mut of_share);
             for (sums, of_share) in tensors.iter_mut().zip(of_share) {
-                for (to, d) in sums.iter_mut().zip(of_share) {
-                    *to += *d;
-                }
+                add(of_share, sums);
             }
         }
     }

@@ -147,7 +147,8 @@ impl Levels {
     }
 }
 
-fn add(from: &[f32], to: &mut [f32]) {
+/// `to += from`.
+pub(crate) fn add(from: &[f32], to: &mut [f32]) {
     for (to, x) in to.iter_mut().zip(from) {
         *to += x;
     }

@@ -15,7 +15,7 @@ mod tile;
 #[cfg(feature = "alloc")]
 pub(crate) use block::Block;
 #[cfg(feature = "alloc")]
-pub(crate) use cascade::{BlockSums, Cascade, RowCascade, TENSORS};
+pub(crate) use cascade::{BlockSums, Cascade, RowCascade, TENSORS, add};
 pub(crate) use row::{add_outer_product, add_row};
 #[cfg(feature = "alloc")]
 pub(crate) use source::Source;
