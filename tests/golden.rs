@@ -414,7 +414,9 @@ fn check_final(what: &str, state: data::State, run: &Value, learning_rate: f64) 
 #[test]
 fn relu() {
     let golden = &read("cells.json")["relu"];
+    assert_eq!(list(&golden["initial"]).len(), 2);
     for case in list(&golden["initial"]) {
+        assert_eq!(text(&case["module"]), "RNNCell(4,4)");
         let cell = RnnCell::<4, 4, Relu>::new(&mut Generator::seed(case["seed"].as_u64().unwrap()));
         for (name, tensor) in data::cell_state("", "", &cell) {
             assert_eq!(tensor, floats(&case["params"][&name]), "{name}");
@@ -474,17 +476,20 @@ fn check_relu_cell<const IN: usize, const HID: usize>(case: &Value) {
         assert_close(&format!("{what} output"), flat(states[1..].iter().flatten()), &exact["output"], roundings);
         let mut gradients = cell.zeros_like();
         let (mut d_h, mut d_x) = (vec![[0.0; HID]; batch], vec![[0.0; IN]; steps * batch]);
+        let mut d_h_before = vec![[0.0; HID]; steps * batch];
         for t in (0..steps).rev() {
             for n in 0..batch {
                 let d: [f32; HID] = std::array::from_fn(|i| d_h[n][i] + d_output[t * batch + n][i]);
                 let (before, after) = (&states[t][n], &states[t + 1][n]);
                 (d_x[t * batch + n], d_h[n]) =
                     cell.at(level).step_backward_add(&x[t * batch + n], before, after, &d, &mut gradients);
+                d_h_before[t * batch + n] = d_h[n];
             }
         }
         assert_gradients(&what, data::cell_state("", "", &gradients), exact, roundings_backward);
         assert_close(&format!("{what} d_x"), flat(&d_x), &exact["d_x"], roundings_backward);
         assert_close(&format!("{what} d_h0"), flat(&d_h), &exact["d_h0"], roundings_backward);
+        assert_close(&format!("{what} d_h_before"), flat(&d_h_before), &exact["d_h_before"], roundings_backward);
     }
 }
 

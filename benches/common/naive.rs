@@ -12,6 +12,7 @@ pub fn cell<const IN: usize, const HID: usize>(cell: &RnnCell<IN, HID>) -> Cell 
         weight_hh: cell.weight_hh_torch().map(f64::from).collect(),
         bias_ih: cell.bias_ih.map(f64::from).to_vec(),
         bias_hh: cell.bias_hh.map(f64::from).to_vec(),
+        nonlinearity: reference::Nonlinearity::Tanh,
     }
 }
 

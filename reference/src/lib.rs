@@ -74,14 +74,42 @@ pub fn tanh_derivative_from_output(y: f64) -> f64 {
     1.0 - y * y
 }
 
-/// `relu(x) = max(x, 0)`, PyTorch's `nonlinearity='relu'`.
+/// `relu(x) = max(x, 0)`, PyTorch's `nonlinearity='relu'`. Of NaN it is NaN.
 pub fn relu(x: f64) -> f64 {
-    if x > 0.0 { x } else { 0.0 }
+    if x <= 0.0 { 0.0 } else { x }
 }
 
-/// `relu'(x)`, from `y = relu(x)`: 1 where `y > 0`, and 0 where it is 0, as PyTorch takes it.
+/// `relu'(x)`, from `y = relu(x)`: 1 where `y > 0`, and 0 where it is 0, as PyTorch takes it; of NaN it is 1.
 pub fn relu_derivative_from_output(y: f64) -> f64 {
-    if y > 0.0 { 1.0 } else { 0.0 }
+    if y <= 0.0 { 0.0 } else { 1.0 }
+}
+
+/// What a recurrent layer makes of its sums: PyTorch's `nonlinearity`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nonlinearity {
+    /// [`tanh`]
+    #[default]
+    Tanh,
+    /// [`relu`]
+    Relu,
+}
+
+impl Nonlinearity {
+    /// `y = f(x)`
+    pub fn apply(self, x: f64) -> f64 {
+        match self {
+            Self::Tanh => tanh(x),
+            Self::Relu => relu(x),
+        }
+    }
+
+    /// `f'(x)`, from the output `y = f(x)`.
+    pub fn derivative_from_output(self, y: f64) -> f64 {
+        match self {
+            Self::Tanh => tanh_derivative_from_output(y),
+            Self::Relu => relu_derivative_from_output(y),
+        }
+    }
 }
 
 // ---- Linear --------------------------------------------------------------------------------------------------------
@@ -153,10 +181,12 @@ pub struct Cell {
     pub bias_ih: Vec<f64>,
     /// `b_hh` `[H]`
     pub bias_hh: Vec<f64>,
+    /// `f`; of gradients it says nothing.
+    pub nonlinearity: Nonlinearity,
 }
 
 impl Cell {
-    /// A cell, or the gradients of a cell, with every value zero.
+    /// A cell, or the gradients of a cell, with every value zero, and tanh.
     pub fn zeros(input_size: usize, hidden_size: usize) -> Self {
         Self {
             input_size,
@@ -165,6 +195,7 @@ impl Cell {
             weight_hh: vec![0.0; hidden_size * hidden_size],
             bias_ih: vec![0.0; hidden_size],
             bias_hh: vec![0.0; hidden_size],
+            nonlinearity: Nonlinearity::Tanh,
         }
     }
 
@@ -179,16 +210,16 @@ impl Cell {
     }
 }
 
-/// `h' = tanh(W_ih x + b_ih + W_hh h + b_hh)` (Elman 1990).
+/// `h' = f(W_ih x + b_ih + W_hh h + b_hh)` (Elman 1990).
 ///
 /// `x` `[I]`, `h` `[H]`; returns `h'` `[H]`.
 pub fn cell_step(cell: &Cell, x: &[f64], h: &[f64]) -> Vec<f64> {
     let from_input = affine(&cell.weight_ih, &cell.bias_ih, x);
     let from_hidden = affine(&cell.weight_hh, &cell.bias_hh, h);
-    from_input.iter().zip(&from_hidden).map(|(i, h)| tanh(i + h)).collect()
+    from_input.iter().zip(&from_hidden).map(|(i, h)| cell.nonlinearity.apply(i + h)).collect()
 }
 
-/// `dz = dh' (1 - h'²)`, and from there both affine maps backward.
+/// `dz = dh' f'(z)`, with `f'(z)` from `h'`, and from there both affine maps backward.
 ///
 /// `x` `[I]`, `h` and its successor `h_next` `[H]`, `d_h_next` `[H]` *in total*: what this step's output and what the
 /// following step ask for. Adds to `d_cell`; returns `(d_x [I], d_h [H])`.
@@ -201,7 +232,8 @@ pub fn cell_step_backward(
     d_cell: &mut Cell,
 ) -> (Vec<f64>, Vec<f64>) {
     assert_eq!(h_next.len(), d_h_next.len());
-    let d_z: Vec<f64> = d_h_next.iter().zip(h_next).map(|(d, &h)| d * tanh_derivative_from_output(h)).collect();
+    let derivative = |h: f64| cell.nonlinearity.derivative_from_output(h);
+    let d_z: Vec<f64> = d_h_next.iter().zip(h_next).map(|(d, &h)| d * derivative(h)).collect();
     let d_x = affine_backward(&cell.weight_ih, x, &d_z, &mut d_cell.weight_ih, &mut d_cell.bias_ih);
     let d_h = affine_backward(&cell.weight_hh, h, &d_z, &mut d_cell.weight_hh, &mut d_cell.bias_hh);
     (d_x, d_h)
@@ -222,7 +254,7 @@ pub fn layer_forward(cell: &Cell, x: &[f64], h0: &[f64]) -> Vec<f64> {
     output
 }
 
-/// Backpropagation through time (Werbos 1990): `dz[t] = (dy[t] + W_hhᵀ dz[t+1]) (1 - h[t]²)`, from the last step to the
+/// Backpropagation through time (Werbos 1990): `dz[t] = (dy[t] + W_hhᵀ dz[t+1]) f'(z[t])`, from the last step to the
 /// first, every step adding to the same gradients.
 ///
 /// `x` `[T][I]`, `h0` `[H]`, `output` `[T][H]` of [`layer_forward`], `d_output` `[T][H]`, `d_h_last` `[H]` asked of the
@@ -591,6 +623,18 @@ mod tests {
     }
 
     #[test]
+    fn relu_backward() {
+        for (x, y, d) in [(-3.0, 0.0, 0.0), (-0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1e-300, 1e-300, 1.0), (2.5, 2.5, 1.0)] {
+            assert_eq!((relu(x), relu_derivative_from_output(relu(x))), (y, d));
+        }
+        assert!(relu(f64::NAN).is_nan());
+        assert_eq!(relu_derivative_from_output(f64::NAN), 1.0);
+        for x in [-3.0, -0.4, 0.3, 1.0] {
+            assert_gradient(&[x], &[Nonlinearity::Relu.derivative_from_output(relu(x))], |x| relu(x[0]));
+        }
+    }
+
+    #[test]
     fn affine_by_hand_and_backward() {
         assert_eq!(affine(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[0.5, -0.5], &[1.0, 0.0, -1.0]), [-1.5, -2.5]);
 
@@ -621,7 +665,7 @@ mod tests {
     #[test]
     fn one_unit_by_hand() {
         let (weight_ih, weight_hh, bias_ih, bias_hh) = (vec![0.5], vec![-1.0], vec![0.25], vec![0.125]);
-        let cell = Cell { input_size: 1, hidden_size: 1, weight_ih, weight_hh, bias_ih, bias_hh };
+        let cell = Cell { weight_ih, weight_hh, bias_ih, bias_hh, ..Cell::zeros(1, 1) };
         let (h1, h2) = (libm::tanh(0.5 * 2.0 + 0.375 - 0.75), libm::tanh(0.5 * 3.0 + 0.375 - libm::tanh(0.625)));
         let outputs = rnn_forward(core::slice::from_ref(&cell), &[2.0, 3.0], &[0.75]);
         assert_near(&outputs[0], &[h1, h2], 1e-15);
@@ -638,15 +682,34 @@ mod tests {
 
     #[test]
     fn cell_step_is_differentiated() {
-        let (cell, x, h, d_h_next) = (cell(3, 4, 0), values(3, 5.0), values(4, 6.0), values(4, 7.0));
-        let mut d_cell = Cell::zeros(3, 4);
-        let (d_x, d_h) = cell_step_backward(&cell, &x, &h, &cell_step(&cell, &x, &h), &d_h_next, &mut d_cell);
-        assert_gradient(&x, &d_x, |x| dot(&d_h_next, &cell_step(&cell, x, &h)));
-        assert_gradient(&h, &d_h, |h| dot(&d_h_next, &cell_step(&cell, &x, h)));
-        for k in 0..4 {
-            let loss = |parameter: &[f64]| dot(&d_h_next, &cell_step(&with(&cell, k, parameter), &x, &h));
-            assert_gradient(cell.parameters()[k], d_cell.parameters()[k], loss);
+        for nonlinearity in [Nonlinearity::Tanh, Nonlinearity::Relu] {
+            let cell = Cell { nonlinearity, ..cell(3, 4, 0) };
+            let (x, h, d_h_next) = (values(3, 5.0), values(4, 6.0), values(4, 7.0));
+            let mut d_cell = Cell::zeros(3, 4);
+            let (d_x, d_h) = cell_step_backward(&cell, &x, &h, &cell_step(&cell, &x, &h), &d_h_next, &mut d_cell);
+            assert_gradient(&x, &d_x, |x| dot(&d_h_next, &cell_step(&cell, x, &h)));
+            assert_gradient(&h, &d_h, |h| dot(&d_h_next, &cell_step(&cell, &x, h)));
+            for k in 0..4 {
+                let loss = |parameter: &[f64]| dot(&d_h_next, &cell_step(&with(&cell, k, parameter), &x, &h));
+                assert_gradient(cell.parameters()[k], d_cell.parameters()[k], loss);
+            }
         }
+    }
+
+    #[test]
+    fn one_rectified_unit_by_hand() {
+        let (weight_ih, weight_hh, bias_ih, bias_hh) = (vec![0.5], vec![-1.0], vec![0.25], vec![0.125]);
+        let nonlinearity = Nonlinearity::Relu;
+        let cell = Cell { weight_ih, weight_hh, bias_ih, bias_hh, nonlinearity, ..Cell::zeros(1, 1) };
+        // z = 0.625, then -0.75, then 1.875.
+        let (x, h0) = ([2.0, -1.0, 3.0], [0.75]);
+        let output = layer_forward(&cell, &x, &h0);
+        assert_eq!(output, [0.625, 0.0, 1.875]);
+        let mut d = Cell::zeros(1, 1);
+        let (d_x, d_h0) = layer_backward(&cell, &x, &h0, &output, &[1.0, 2.0, 4.0], &[8.0], &mut d);
+        // The second step is off: nothing passes it.
+        assert_eq!((d_x, d_h0), (vec![0.5, 0.0, 6.0], vec![-1.0]));
+        assert_eq!(d.parameters().concat(), [2.0 + 36.0, 0.75, 13.0, 13.0]);
     }
 
     /// Two layers, five steps; every number is from `torch.nn.RNN(3, 4, 2)` (torch 2.15, f64) on the same values.

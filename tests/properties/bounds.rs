@@ -23,6 +23,12 @@
 //! Fused, one rounding of the result. Not fused, also one of `y^2 <= 1`. An output off by `e` adds `2 |y| e + e^2`. A gradient
 //! in front of tanh that is below `2^-110`, or may be, may become zero.
 //!
+//! # relu
+//!
+//! `max(z, 0)` passes the error of `z` on and rounds nothing, but what is below the smallest normal number becomes zero, as
+//! does the slope. Where `z` is surely below, the state is exactly zero; where it is surely not, the slope is exactly 1; between
+//! (`z` within its error), the slope may be either, so that all of the gradient may be lost, or too much.
+//!
 //! # Over time
 //!
 //! The error of a state is the input error of the next step, on the way back too. Where the recurrent weights contract
@@ -41,7 +47,7 @@
 //! * `d_c` is off by the relative errors of `e_c` and `s` and four roundings (`scale`, the quotient, the product, and at
 //!   the target the difference, whose terms are at most `scale`).
 
-use elman_reference::{self as reference, Cell};
+use elman_reference::{self as reference, Cell, Nonlinearity};
 use proptest::test_runner::TestCaseError;
 
 /// The unit roundoff of `f32`.
@@ -52,6 +58,9 @@ pub const TINY: f64 = 1.401_298_464_324_817e-45;
 
 /// Gradients of sums and of logits below it become zero.
 pub const SMALLEST_GRADIENT: f64 = 1.0 / (1u128 << 110) as f64;
+
+/// States below it become zero.
+const SMALLEST_STATE: f64 = f32::MIN_POSITIVE as f64;
 
 /// What `n` roundings can do, relative to the sum of the absolute values.
 pub fn gamma(n: usize) -> f64 {
@@ -140,7 +149,7 @@ pub fn affine(weight: &[f64], bias: &[f64], x: &Near) -> Near {
     }
 }
 
-/// `tanh(W_ih x + b_ih + W_hh h + b_hh)`
+/// `f(W_ih x + b_ih + W_hh h + b_hh)`
 pub fn cell_step(cell: &Cell, x: &Near, h: &Near) -> Near {
     let sum = |a: Vec<f64>, b: Vec<f64>| -> Vec<f64> { a.iter().zip(&b).map(|(a, b)| a + b).collect() };
     let both = |cell: &Cell, x: &[f64], h: &[f64]| {
@@ -154,14 +163,30 @@ pub fn cell_step(cell: &Cell, x: &Near, h: &Near) -> Near {
     let plain = both(&absolute, &abs(&x.value), &abs(&h.value));
     let d_z = sum_errors(x.value.len() + h.value.len() + EXTRA, &magnitude, &plain);
     let value = reference::cell_step(cell, &x.value, &h.value);
-    let error = z.iter().zip(d_z).zip(&value).map(|((z, d_z), y)| {
-        let nearest = reference::tanh((z.abs() - d_z).max(0.0));
-        let before = (1.0 - nearest * nearest) * d_z;
-        // What is denormal, or may be, may become zero.
-        let to_zero = if y.abs() - before < f64::from(f32::MIN_POSITIVE) { y.abs() } else { 0.0 };
-        before + 2.0 * U * (y.abs() + before) + TINY + to_zero
+    let error = z.iter().zip(d_z).zip(&value).map(|((z, d_z), y)| match cell.nonlinearity {
+        Nonlinearity::Tanh => tanh_error(*z, d_z, *y),
+        Nonlinearity::Relu => relu_error(*z, d_z, *y),
     });
     Near { error: error.collect(), value }
+}
+
+fn tanh_error(z: f64, d_z: f64, y: f64) -> f64 {
+    let nearest = reference::tanh((z.abs() - d_z).max(0.0));
+    let before = (1.0 - nearest * nearest) * d_z;
+    // What is denormal, or may be, may become zero.
+    let to_zero = if y.abs() - before < SMALLEST_STATE { y.abs() } else { 0.0 };
+    before + 2.0 * U * (y.abs() + before) + TINY + to_zero
+}
+
+fn relu_error(z: f64, d_z: f64, y: f64) -> f64 {
+    if z + d_z < SMALLEST_STATE {
+        // Zero, whatever it would have been.
+        y
+    } else if z - d_z < SMALLEST_STATE {
+        d_z.max(y)
+    } else {
+        d_z
+    }
 }
 
 /// Every state of one layer over one sequence.
@@ -273,6 +298,29 @@ pub fn before_tanh(h_next: &Near, d_h_next: &Near, fused: bool) -> Near {
     d_z
 }
 
+/// `dz = dh'` where `h' > 0`, else zero
+fn before_relu(h_next: &Near, d_h_next: &Near) -> Near {
+    let mut d_z = Near::default();
+    for i in 0..h_next.value.len() {
+        let (h, h_error) = (h_next.value[i], h_next.error[i]);
+        let (d_h, d_h_error) = (d_h_next.value[i], d_h_next.error[i]);
+        let on = reference::relu_derivative_from_output(h) > 0.0;
+        let (surely_on, surely_off) = (h - h_error >= SMALLEST_STATE, h + h_error < SMALLEST_STATE);
+        let (as_on, as_off) = if on { (d_h_error, d_h.abs()) } else { (d_h.abs() + d_h_error, 0.0) };
+        let error = if surely_on {
+            as_on
+        } else if surely_off {
+            as_off
+        } else {
+            as_on.max(as_off)
+        };
+        let value = if on { d_h } else { 0.0 };
+        d_z.value.push(value);
+        d_z.error.push(error + to_zero(value, error));
+    }
+    d_z
+}
+
 /// One step backward; returns the gradients of `x` and of `h`.
 pub fn cell_step_backward(
     cell: &Cell,
@@ -283,7 +331,10 @@ pub fn cell_step_backward(
     fused: bool,
     sums: &mut CellSums,
 ) -> (Near, Near) {
-    let d_z = before_tanh(h_next, d_h_next, fused);
+    let d_z = match cell.nonlinearity {
+        Nonlinearity::Tanh => before_tanh(h_next, d_h_next, fused),
+        Nonlinearity::Relu => before_relu(h_next, d_h_next),
+    };
     let d_x = affine_backward(&cell.weight_ih, x, &d_z, &mut sums.ih);
     let d_h = affine_backward(&cell.weight_hh, h, &d_z, &mut sums.hh);
     (d_x, d_h)
@@ -353,23 +404,25 @@ pub fn cross_entropy_row(logits: &[f64], target: usize, scale: f64) -> (Near, f6
 fn the_bounds_follow_the_reference() {
     let numbers = |n: usize, seed: f64| (0..n).map(|i| (i as f64 * 0.7 + seed).sin()).collect::<Vec<f64>>();
     let near = |value: Vec<f64>| Near { error: vec![0.0; value.len()], value };
-    let mut cell = Cell::zeros(3, 4);
-    for (i, tensor) in cell.parameters_mut().into_iter().enumerate() {
-        tensor.copy_from_slice(&numbers(tensor.len(), i as f64));
-    }
-    let (x, h0) = (numbers(15, 10.0), numbers(4, 11.0));
-    let (d_output, d_last) = (numbers(20, 12.0), numbers(4, 13.0));
-    let output = reference::layer_forward(&cell, &x, &h0);
-    let mut d_cell = Cell::zeros(3, 4);
-    let (d_x, d_h0) = reference::layer_backward(&cell, &x, &h0, &output, &d_output, &d_last, &mut d_cell);
+    for nonlinearity in [Nonlinearity::Tanh, Nonlinearity::Relu] {
+        let mut cell = Cell { nonlinearity, ..Cell::zeros(3, 4) };
+        for (i, tensor) in cell.parameters_mut().into_iter().enumerate() {
+            tensor.copy_from_slice(&numbers(tensor.len(), i as f64));
+        }
+        let (x, h0) = (numbers(15, 10.0), numbers(4, 11.0));
+        let (d_output, d_last) = (numbers(20, 12.0), numbers(4, 13.0));
+        let output = reference::layer_forward(&cell, &x, &h0);
+        let mut d_cell = Cell::zeros(3, 4);
+        let (d_x, d_h0) = reference::layer_backward(&cell, &x, &h0, &output, &d_output, &d_last, &mut d_cell);
 
-    let (x, h0) = (near(x), near(h0));
-    assert_eq!(layer_forward(&cell, &x, &h0).value, output);
-    let (mut sums, output) = (CellSums::zeros(&cell), near(output));
-    let passed = Passed { x: &x, h0: &h0, output: &output };
-    let near_d = layer_backward(&cell, &passed, &near(d_output), &near(d_last), true, &mut sums);
-    assert_eq!((&near_d.0.value, &near_d.1.value), (&d_x, &d_h0));
-    for (near, d) in sums.parameters().iter().zip(d_cell.parameters()) {
-        assert_eq!(near.value, d);
+        let (x, h0) = (near(x), near(h0));
+        assert_eq!(layer_forward(&cell, &x, &h0).value, output);
+        let (mut sums, output) = (CellSums::zeros(&cell), near(output));
+        let passed = Passed { x: &x, h0: &h0, output: &output };
+        let near_d = layer_backward(&cell, &passed, &near(d_output), &near(d_last), true, &mut sums);
+        assert_eq!((&near_d.0.value, &near_d.1.value), (&d_x, &d_h0));
+        for (near, d) in sums.parameters().iter().zip(d_cell.parameters()) {
+            assert_eq!(near.value, d);
+        }
     }
 }

@@ -3,33 +3,47 @@
 //! `D(h) = (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h` is off by a term in `h^4`; so `D(2h)` is off by 16 times as
 //! much, and `|D(2h) - D(h)|`, which is 15 errors of `D(h)`, is a bound with much to spare. Rounding adds the size of
 //! `f` times `2^-50 / h`. To that comes what the crate's gradient may be off by, from `bounds`.
+//!
+//! A function with relu has kinks: no neuron may go on or off between the points, or the quotient is no statement.
 
 use crate::bounds::{self, CellSums, Near, Passed};
 use crate::kept::{Kept, Passes};
 use crate::support::*;
-use elman::{CrossEntropy, Embedding, Linear, Rnn, RnnCell};
+use elman::{CrossEntropy, Embedding, Linear, Nonlinearity, Relu, Rnn, RnnCell, Tanh};
 use elman_reference::{self as reference, Cell, Loss};
+use std::cell;
 
-/// `df / d parameter[i]` for every `i`, with its error.
+/// `df / d parameter[i]` for every `i`, with its error, of a smooth `f`.
 fn differentiate(parameter: &[f64], f: impl Fn(&[f64]) -> f64) -> Near {
-    const H: f64 = 1.0 / 1024.0;
+    differentiate_piecewise::<1024>(parameter, |parameter| (f(parameter), Vec::new()))
+}
+
+/// A value, and the piece of the function that it lies on.
+type Piecewise<'a> = dyn Fn(&[f64]) -> (f64, Vec<bool>) + 'a;
+
+/// The same of an `f` that is smooth where the second of its results does not change; the error is infinite elsewhere.
+fn differentiate_piecewise<const INVERSE_H: usize>(parameter: &[f64], f: impl Fn(&[f64]) -> (f64, Vec<bool>)) -> Near {
+    let h = 1.0 / INVERSE_H as f64;
+    let (_, piece) = f(parameter);
     let mut near = Near::default();
     for i in 0..parameter.len() {
         let mut moved = parameter.to_vec();
-        let mut size = 0.0f64;
+        let (mut size, mut smooth) = (0.0f64, true);
         let mut at = |by: f64| {
             moved[i] = parameter[i] + by;
-            let value = f(&moved);
+            let (value, piece_there) = f(&moved);
             size = size.max(value.abs());
+            smooth &= piece_there == piece;
             value
         };
         let mut difference = |h: f64| {
             let (near, far) = (at(h) - at(-h), at(2.0 * h) - at(-2.0 * h));
             (8.0 * near - far) / (12.0 * h)
         };
-        let (fine, coarse) = (difference(H), difference(2.0 * H));
+        let (fine, coarse) = (difference(h), difference(2.0 * h));
         near.value.push(fine);
-        near.error.push((fine - coarse).abs() + (size + 1.0) * 2f64.powi(-50) / H);
+        let error = (fine - coarse).abs() + (size + 1.0) * 2f64.powi(-50) / h;
+        near.error.push(if smooth { error } else { f64::INFINITY });
     }
     near
 }
@@ -45,10 +59,25 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 fn cells<const IN: usize, const HID: usize>() {
+    cells_of::<IN, HID, Tanh>();
+}
+
+fn cells_relu<const IN: usize, const HID: usize>() {
+    cells_of::<IN, HID, Relu>();
+}
+
+fn cells_of<const IN: usize, const HID: usize, A: Nonlinearity>() {
+    // Of all numbers, those that are compared.
+    let (all, compared) = (cell::Cell::new(0), cell::Cell::new(0));
+    let count = |near: Near| {
+        all.set(all.get() + near.error.len());
+        compared.set(compared.get() + near.error.iter().filter(|error| error.is_finite()).count());
+        near
+    };
     property(24, case(IN * HID), |mut case| {
         (case.steps, case.batch) = (case.steps.min(6), case.batch.min(2));
         let mut numbers = Numbers(case.seed);
-        let mut cell = RnnCell::<IN, HID>::zeros();
+        let mut cell = RnnCell::<IN, HID, A>::zeros();
         Weights::Initial.fill(&mut numbers, HID, &mut cell);
         let reference = reference_cell(&cell);
         let rows = case.steps * case.batch;
@@ -63,10 +92,23 @@ fn cells<const IN: usize, const HID: usize>() {
         let loss_of = |cell: &Cell, b: usize, x: &[f64], h0: &[f64]| {
             let output = reference::layer_forward(cell, x, h0);
             let last = &output[output.len() - HID..];
-            dot(&output, &d_y[b].value) + dot(last, &Near::exact(&d_final[b]).value)
+            let is_relu = cell.nonlinearity == reference::Nonlinearity::Relu;
+            let piece: Vec<bool> = output.iter().filter(|_| is_relu).map(|y| *y > 0.0).collect();
+            (dot(&output, &d_y[b].value) + dot(last, &Near::exact(&d_final[b]).value), piece)
+        };
+        // So little with relu that few neurons go on or off.
+        let differentiate = |parameter: &[f64], f: &Piecewise<'_>| {
+            count(match reference.nonlinearity {
+                reference::Nonlinearity::Tanh => differentiate_piecewise::<1024>(parameter, f),
+                reference::Nonlinearity::Relu => differentiate_piecewise::<8192>(parameter, f),
+            })
         };
         let h0: Vec<Near> = initial.iter().map(Near::exact).collect();
-        let loss = |cell: &Cell| (0..case.batch).map(|b| loss_of(cell, b, &x[b].value, &h0[b].value)).sum::<f64>();
+        let loss = |cell: &Cell| {
+            let (losses, pieces): (Vec<f64>, Vec<Vec<bool>>) =
+                (0..case.batch).map(|b| loss_of(cell, b, &x[b].value, &h0[b].value)).unzip();
+            (losses.iter().sum::<f64>(), pieces.concat())
+        };
 
         at_every_level(|level| {
             let mut trace = Kept::at(level).with_d_input();
@@ -80,15 +122,15 @@ fn cells<const IN: usize, const HID: usize>() {
                 let d_last = Near::exact(&d_final[b]);
                 let fused = level.is_fused();
                 let (d_x, d_h0) = bounds::layer_backward(&reference, &passed, &d_y[b], &d_last, fused, &mut sums);
-                let by_x = differentiate(&x[b].value, |x| loss_of(&reference, b, x, &h0[b].value));
+                let by_x = differentiate(&x[b].value, &|x| loss_of(&reference, b, x, &h0[b].value));
                 let given: Vec<f32> = (0..case.steps).flat_map(|t| *trace.d_input().unwrap().row(b, t)).collect();
                 with_errors_of(by_x, &d_x).check("d input by differences", &given)?;
-                let by_h0 = differentiate(&h0[b].value, |h0| loss_of(&reference, b, &x[b].value, h0));
+                let by_h0 = differentiate(&h0[b].value, &|h0| loss_of(&reference, b, &x[b].value, h0));
                 with_errors_of(by_h0, &d_h0).check("d h0 by differences", &trace.d_initial().unwrap()[b])?;
             }
             let given = torch_parameters(&gradients);
             for (i, near) in sums.parameters().iter().enumerate() {
-                let by_parameter = differentiate(reference.parameters()[i], |parameter| {
+                let by_parameter = differentiate(reference.parameters()[i], &|parameter| {
                     let mut moved = reference.clone();
                     moved.parameters_mut()[i].copy_from_slice(parameter);
                     loss(&moved)
@@ -99,9 +141,12 @@ fn cells<const IN: usize, const HID: usize>() {
             Ok(())
         })
     });
+    assert!(10 * compared.get() >= 9 * all.get(), "only {} of {} numbers are compared", compared.get(), all.get());
 }
 
 for_sizes!(cells: in_1_hid_1(1, 1), in_2_hid_3(2, 3), in_4_hid_5(4, 5), in_3_hid_8(3, 8));
+
+for_sizes!(cells_relu: relu_in_1_hid_1(1, 1), relu_in_4_hid_4(4, 4), relu_in_3_hid_8(3, 8));
 
 /// A whole model with its loss: the gradients of every parameter by the loss that `CrossEntropy` computes. The errors
 /// that `f32` leaves in all of them are bounded as a whole: `2^-24` for each of the fewer than 2000 operations that a

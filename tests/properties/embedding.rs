@@ -24,9 +24,16 @@ fn tables<const V: usize, const E: usize>() {
             let mut gradients = embedding.clone();
             embedding.backward_into(tokens.view(), &mut trace, d_output.view(), &mut gradients)?;
             prop_assert!(trace.d_input().is_none());
+            let mut added = embedding.clone();
+            embedding.backward_add(tokens.view(), &mut trace, d_output.view(), &(), &mut added)?;
             let weight: Vec<f64> = embedding.weight_torch().map(f64::from).collect();
             // A row's gradient is the sum of as many terms as its token has rows.
             let mut sums: Vec<AffineSums> = (0..V).map(|_| AffineSums::zeros(0, E)).collect();
+            // Added to what is there, here the table: one term more.
+            let mut added_sums = sums.clone();
+            for (sums, row) in added_sums.iter_mut().zip(weight.chunks_exact(E)) {
+                sums.start(&[], row);
+            }
             for b in 0..case.batch {
                 let sample = tokens.sample(b);
                 let given: Vec<f32> = (0..case.steps).flat_map(|t| *trace.output().row(b, t)).collect();
@@ -36,10 +43,14 @@ fn tables<const V: usize, const E: usize>() {
                     let d_row = d_output.view().row(b, t);
                     same_bits("get", embedding.get(token).unwrap(), trace.output().row(b, t))?;
                     sums[token].add_to_bias(&Near::exact(d_row));
+                    added_sums[token].add_to_bias(&Near::exact(d_row));
                 }
             }
             for (token, sums) in sums.iter().enumerate() {
                 sums.bias().check(&format!("d weight[{token}] of {} rows", count[token]), &gradients.weight[token])?;
+            }
+            for (sums, row) in added_sums.iter().zip(&added.weight) {
+                sums.bias().check("added d weight", row)?;
             }
             prop_assert_eq!(embedding.get(V), None);
 

@@ -116,7 +116,7 @@ pub trait Passes: Layer<Output: Clone, InputGradient: Clone> {
         self.backward_from(input, kept, d_output, &Self::State::default(), gradients)
     }
 
-    /// The forward once more, and its backward.
+    /// The forward once more, and its backward, which overwrites.
     fn backward_from<'a, 'b>(
         &self,
         input: impl Into<Sequences<'a, Self::Input>>,
@@ -136,6 +136,25 @@ pub trait Passes: Layer<Output: Clone, InputGradient: Clone> {
         let d_input = passed.d_input().map(|rows| rows.iter().cloned().collect());
         let d_initial = passed.d_initial().clone();
         (kept.d_input, kept.d_initial) = (d_input, Some(d_initial));
+        Ok(())
+    }
+
+    /// The forward once more, and its backward, which adds.
+    fn backward_add<'a, 'b>(
+        &self,
+        input: impl Into<Sequences<'a, Self::Input>>,
+        kept: &mut Kept<Self>,
+        d_output: impl Into<Sequences<'b, Self::Output>>,
+        d_final: &Self::State,
+        gradients: &mut Self,
+    ) -> Result<(), Error>
+    where
+        Self::Input: 'a,
+        Self::Output: 'b,
+    {
+        let input: Sequences<'_, Self::Input> = input.into();
+        let pass = kept.workspace.forward_from(self, input, &kept.initial)?.with_d_final(d_final);
+        pass.backward_add(d_output, gradients)?;
         Ok(())
     }
 

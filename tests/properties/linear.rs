@@ -25,6 +25,11 @@ fn sequences<const IN: usize, const OUT: usize>() {
             // Overwritten, whatever was there.
             let mut gradients = linear.clone();
             linear.backward_into(input.view(), &mut trace, d_output.view(), &mut gradients)?;
+            // Added to what is there, here the weights: the same sums with one term more.
+            let mut added = linear.clone();
+            linear.backward_add(input.view(), &mut trace, d_output.view(), &(), &mut added)?;
+            let mut added_sums = AffineSums::zeros(weight.len(), OUT);
+            added_sums.start(&weight, &bias);
             let mut sums = AffineSums::zeros(weight.len(), OUT);
             for b in 0..case.batch {
                 for t in 0..case.steps {
@@ -34,6 +39,7 @@ fn sequences<const IN: usize, const OUT: usize>() {
                     bounds::affine(&weight, &bias, &near_x).check("y", y)?;
                     same_bits("a row alone", y, &linear.at(level).apply(x))?;
                     let d_x = bounds::affine_backward(&weight, &near_x, &near_d_y, &mut sums);
+                    bounds::affine_backward(&weight, &near_x, &near_d_y, &mut added_sums);
                     if let Some(d_input) = trace.d_input() {
                         d_x.check("d x", d_input.row(b, t))?;
                     }
@@ -47,6 +53,8 @@ fn sequences<const IN: usize, const OUT: usize>() {
             }
             sums.weight().check("d weight", in_torch_order.weight.as_flattened())?;
             sums.bias().check("d bias", &gradients.bias)?;
+            added_sums.weight().check("added d weight", &added.weight_torch().collect::<Vec<f32>>())?;
+            added_sums.bias().check("added d bias", &added.bias)?;
             same_bits(
                 "as PyTorch reads it",
                 &gradients.weight_torch().collect::<Vec<f32>>(),

@@ -13,7 +13,6 @@ mod embedding;
 mod kept;
 mod linear;
 mod model;
-mod relu;
 mod rnn;
 mod streaming;
 mod support;

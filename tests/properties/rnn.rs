@@ -3,13 +3,21 @@
 use crate::bounds::{self, CellSums, Near, Passed};
 use crate::kept::{Kept, Passes};
 use crate::support::*;
-use elman::{Batch, Level, Rnn, RnnCell, Sequences, Steps};
+use elman::{Batch, Level, Nonlinearity, Relu, Rnn, RnnCell, Sequences, Steps, Tanh};
 use proptest::prelude::*;
 
 fn stacks<const IN: usize, const HID: usize, const LAYERS: usize>() {
+    stacks_of::<IN, HID, LAYERS, Tanh>();
+}
+
+fn stacks_relu<const IN: usize, const HID: usize, const LAYERS: usize>() {
+    stacks_of::<IN, HID, LAYERS, Relu>();
+}
+
+fn stacks_of<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity>() {
     let row = HID * (IN + HID + (LAYERS - 1) * 2 * HID);
     property(32, case(row), |case| {
-        let run = Stack::<IN, HID, LAYERS>::new(case);
+        let run = Stack::<IN, HID, LAYERS, A>::new(case);
         at_every_level(|level| {
             let mut trace = Kept::at(level);
             if run.case.d_input {
@@ -25,16 +33,16 @@ fn stacks<const IN: usize, const HID: usize, const LAYERS: usize>() {
     });
 }
 
-struct Stack<const IN: usize, const HID: usize, const LAYERS: usize> {
+struct Stack<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> {
     case: Case,
-    rnn: Rnn<IN, HID, LAYERS>,
+    rnn: Rnn<IN, HID, LAYERS, A>,
     input: Rows<[f32; IN]>,
     d_output: Rows<[f32; HID]>,
     initial: Vec<[f32; HID]>,
     d_final: Vec<[f32; HID]>,
 }
 
-impl<const IN: usize, const HID: usize, const LAYERS: usize> Stack<IN, HID, LAYERS> {
+impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Stack<IN, HID, LAYERS, A> {
     fn new(case: Case) -> Self {
         let mut numbers = Numbers(case.seed);
         let mut rnn = Rnn::zeros();
@@ -55,8 +63,8 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Stack<IN, HID, LAYE
     fn against_the_reference(
         &self,
         level: Level,
-        trace: &Kept<Rnn<IN, HID, LAYERS>>,
-        gradients: &Rnn<IN, HID, LAYERS>,
+        trace: &Kept<Rnn<IN, HID, LAYERS, A>>,
+        gradients: &Rnn<IN, HID, LAYERS, A>,
     ) -> Checked {
         let (steps, batch) = self.case.shape();
         let mut cells = vec![reference_cell(self.rnn.first())];
@@ -101,16 +109,16 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize> Stack<IN, HID, LAYE
     fn against_its_cells(
         &self,
         level: Level,
-        trace: &Kept<Rnn<IN, HID, LAYERS>>,
-        gradients: &Rnn<IN, HID, LAYERS>,
+        trace: &Kept<Rnn<IN, HID, LAYERS, A>>,
+        gradients: &Rnn<IN, HID, LAYERS, A>,
     ) -> Checked {
         let (rnn, batch) = (&self.rnn, self.case.batch);
         let layer_of = |state: &[[f32; HID]], layer: usize| -> Vec<[f32; HID]> {
             if state.is_empty() { Vec::new() } else { state[layer * batch..][..batch].to_vec() }
         };
-        let mut first = Kept::<RnnCell<IN, HID>>::at(level).with_d_input();
+        let mut first = Kept::<RnnCell<IN, HID, A>>::at(level).with_d_input();
         rnn.first().forward_from(self.input.view(), &layer_of(&self.initial, 0), &mut first)?;
-        let mut rest: Vec<Kept<RnnCell<HID, HID>>> = Vec::new();
+        let mut rest: Vec<Kept<RnnCell<HID, HID, A>>> = Vec::new();
         for (i, cell) in rnn.rest().iter().enumerate() {
             let below = rest.last().map_or(first.output(), Kept::output);
             let mut above = Kept::at(level).with_d_input();
@@ -167,4 +175,9 @@ for_sizes!(stacks:
     in_1_hid_1_layers_3(1, 1, 3), in_2_hid_3_layers_1(2, 3, 1), in_3_hid_5_layers_2(3, 5, 2),
     in_10_hid_8_layers_2(10, 8, 2), in_7_hid_16_layers_3(7, 16, 3), in_17_hid_33_layers_2(17, 33, 2),
     in_33_hid_17_layers_3(33, 17, 3), in_5_hid_40_layers_1(5, 40, 1), in_530_hid_12_layers_1(530, 12, 1),
+);
+
+for_sizes!(stacks_relu:
+    relu_in_1_hid_1_layers_3(1, 1, 3), relu_in_4_hid_4_layers_2(4, 4, 2), relu_in_10_hid_17_layers_2(10, 17, 2),
+    relu_in_40_hid_33_layers_2(40, 33, 2),
 );

@@ -1,9 +1,10 @@
 //! Random cases: shapes and kinds of values from proptest (which shrinks them), the values from a seed.
 
-use elman::{Batch, Level, Parameters, RnnCell, Sequences, Steps};
-use elman_reference::Cell;
+use elman::{Batch, Level, Nonlinearity, Parameters, Relu, RnnCell, Sequences, Steps};
+use elman_reference::{self as reference, Cell};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use std::any::TypeId;
 
 pub type Checked = Result<(), TestCaseError>;
 
@@ -234,7 +235,8 @@ pub fn case(row: usize) -> impl Strategy<Value = Case> {
 }
 
 /// The same cell for the reference.
-pub fn reference_cell<const IN: usize, const HID: usize>(cell: &RnnCell<IN, HID>) -> Cell {
+pub fn reference_cell<const IN: usize, const HID: usize, A: Nonlinearity>(cell: &RnnCell<IN, HID, A>) -> Cell {
+    let is_relu = TypeId::of::<A>() == TypeId::of::<Relu>();
     let wide = |values: &mut dyn Iterator<Item = f32>| values.map(f64::from).collect();
     Cell {
         input_size: IN,
@@ -243,11 +245,14 @@ pub fn reference_cell<const IN: usize, const HID: usize>(cell: &RnnCell<IN, HID>
         weight_hh: wide(&mut cell.weight_hh_torch()),
         bias_ih: wide(&mut cell.bias_ih.iter().copied()),
         bias_hh: wide(&mut cell.bias_hh.iter().copied()),
+        nonlinearity: if is_relu { reference::Nonlinearity::Relu } else { reference::Nonlinearity::Tanh },
     }
 }
 
 /// The parameters of a cell in PyTorch's order.
-pub fn torch_parameters<const IN: usize, const HID: usize>(cell: &RnnCell<IN, HID>) -> [Vec<f32>; 4] {
+pub fn torch_parameters<const IN: usize, const HID: usize, A: Nonlinearity>(
+    cell: &RnnCell<IN, HID, A>,
+) -> [Vec<f32>; 4] {
     [cell.weight_ih_torch().collect(), cell.weight_hh_torch().collect(), cell.bias_ih.to_vec(), cell.bias_hh.to_vec()]
 }
 
