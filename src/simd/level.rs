@@ -28,18 +28,17 @@ use core::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, bytemuck::Zeroable)]
 pub struct Level(Token);
 
-/// Makes the token of a level, one of those of the instruction sets, from a list of these.
+/// Makes the token of a level, one of those of the instruction sets, from a list of these, from the plainest to the best.
 macro_rules! levels {
-    ($($(#[$where:meta])? $Set:ident($Token:ty) = $name:literal,)+) => {
+    ($($Set:ident($Token:ty) = $name:literal,)+) => {
         /// Zeros are the first one, that needs no proof.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Zeroable)]
         #[repr(u8)]
         enum Token {
-            $($(#[$where])? $Set($Token),)+
+            $($Set($Token),)+
         }
 
         $(
-            $(#[$where])?
             impl From<$Token> for Token {
                 #[inline(always)]
                 fn from(token: $Token) -> Token {
@@ -50,52 +49,55 @@ macro_rules! levels {
 
         impl Token {
             fn available() -> impl Iterator<Item = Token> {
-                [$($(#[$where])? <$Token>::detect().map(Token::$Set),)+].into_iter().flatten()
+                [$(<$Token>::detect().map(Token::$Set),)+].into_iter().flatten()
             }
 
             const fn name(self) -> &'static str {
                 match self {
-                    $($(#[$where])? Token::$Set(_) => $name,)+
+                    $(Token::$Set(_) => $name,)+
                 }
             }
 
             const fn is_fused(self) -> bool {
                 match self {
-                    $($(#[$where])? Token::$Set(_) => <$Token>::FUSED,)+
+                    $(Token::$Set(_) => <$Token>::FUSED,)+
                 }
             }
 
             const fn lanes(self) -> usize {
                 match self {
-                    $($(#[$where])? Token::$Set(_) => <$Token>::LANES,)+
+                    $(Token::$Set(_) => <$Token>::LANES,)+
                 }
             }
 
             #[inline(always)]
             fn half(self) -> Token {
                 match self {
-                    $($(#[$where])? Token::$Set(token) => token.half().into(),)+
+                    $(Token::$Set(token) => token.half().into(),)+
                 }
             }
 
             #[inline(always)]
             fn run<K: Kernel>(self, kernel: K) -> K::Output {
                 match self {
-                    $($(#[$where])? Token::$Set(token) => token.run(kernel),)+
+                    $(Token::$Set(token) => token.run(kernel),)+
                 }
             }
         }
     };
 }
 
-// From the plainest to the best.
-levels! {
-    Portable(super::portable::Portable) = "portable",
-    #[cfg(target_arch = "x86_64")]
-    Avx2(super::x86::Avx2) = "avx2",
-    #[cfg(target_arch = "x86_64")]
-    Avx512(super::x86::Avx512) = "avx512",
+/// The portable level and those of an architecture.
+macro_rules! levels_with {
+    ($($sets:tt)*) => {
+        levels! { Portable(super::portable::Portable) = "portable", $($sets)* }
+    };
 }
+
+#[cfg(target_arch = "x86_64")]
+super::x86::with_sets!(levels_with);
+#[cfg(not(target_arch = "x86_64"))]
+levels_with!();
 
 impl Level {
     /// The level that every target has.

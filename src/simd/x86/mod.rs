@@ -49,11 +49,25 @@ macro_rules! register_operations {
     };
 }
 
-mod avx2;
-mod avx512;
+/// The instruction sets, a file each. `with_sets!` hands them to the table of levels.
+macro_rules! sets {
+    ($($file:ident::$Set:ident = $name:literal),+ $(,)?) => {
+        $(
+            mod $file;
+            pub(crate) use $file::$Set;
+        )+
 
-pub(crate) use avx2::Avx2;
-pub(crate) use avx512::Avx512;
+        macro_rules! with_sets {
+            ($table:ident) => {
+                $table! { $($Set(super::x86::$Set) = $name,)+ }
+            };
+        }
+        pub(crate) use with_sets;
+    };
+}
+
+// From the plainest to the best.
+sets!(avx2::Avx2 = "avx2", avx512::Avx512 = "avx512");
 
 /// Prefetches the cache line that the slice begins in.
 #[inline(always)]
