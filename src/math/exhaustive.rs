@@ -20,6 +20,7 @@ const OVERLAP: usize = 16;
 enum Function {
     Tanh,
     Exp,
+    Sigmoid,
     SquareRoot,
 }
 
@@ -39,6 +40,7 @@ impl Kernel for Apply<'_> {
             let y = match self.function {
                 Function::Tanh => super::tanh::tanh(s, x),
                 Function::Exp => super::exp::exp(s, x),
+                Function::Sigmoid => super::sigmoid::sigmoid(s, x),
                 Function::SquareRoot => s.sqrt(x),
             };
             s.store(y, chunk);
@@ -158,6 +160,35 @@ fn exhaustive_exp() {
         });
         println!("exp at {level}: at most {worst:.4} units in the last place");
         assert!(worst <= 0.96);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: 2^32 floats at every level"]
+fn exhaustive_sigmoid() {
+    let exact = |x: f64| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };
+    for level in Level::available() {
+        let worst = sweep(level, Function::Sigmoid, |x, y| {
+            let mut last = None;
+            for (x, y) in x.iter().zip(y).filter(|(x, _)| !x.is_nan()) {
+                // The bits of a block ascend with the size of the number.
+                let ascends = last.is_none_or(|last| if x.is_sign_positive() { *y >= last } else { *y <= last });
+                assert!(ascends, "{x:e} gives {y:e}, on the wrong side of its neighbour");
+                last = Some(*y);
+                assert!((0.0..=1.0).contains(y), "{x:e} gives {y:e}");
+                match *x {
+                    0.0 => assert_eq!(*y, 0.5),
+                    f32::INFINITY => assert_eq!(*y, 1.0),
+                    f32::NEG_INFINITY => assert_eq!(y.to_bits(), 0),
+                    // What would be denormal is zero.
+                    _ if exact(f64::from(*x)) < f64::from(f32::MIN_POSITIVE) => assert_eq!(y.to_bits(), 0, "{x:e}"),
+                    _ => assert!(*y >= f32::MIN_POSITIVE, "{x:e} gives {y:e}"),
+                }
+            }
+            distance(x, y, |x| if exact(x) < f64::from(f32::MIN_POSITIVE) { 0.0 } else { exact(x) })
+        });
+        println!("sigmoid at {level}: at most {worst:.4} units in the last place");
+        assert!(worst <= 1.0);
     }
 }
 

@@ -34,19 +34,45 @@ const SMALLEST: f32 = f32::from_bits(0xc2ae_ac4f);
 pub(crate) fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
     // Bounds go first: minimum and maximum give back their second operand where that is NaN.
     let (given, x) = (x, s.min(s.splat(89.0), s.max(s.splat(SMALLEST), x)));
-    let n_bits = s.to_bits(s.mul_add(x, s.splat(LOG2_E), s.splat(TO_FRACTION + CUT)));
-    let n_bits = s.and(n_bits, s.splat_i32(!8191));
-    let n = s.sub(s.with_bits(n_bits), s.splat(TO_FRACTION));
+    let Reduced { n, n_bits, v } = reduce(s, x);
     let half = s.shift_left::<23>(s.to_bits(s.mul_add(n, s.splat(0.5), s.splat(TO_INTEGER))));
     let one = s.splat_i32(1f32.to_bits() as i32);
     let scale_1 = s.with_bits(s.add_i32(half, one));
     let scale_2 = s.with_bits(s.add_i32(s.sub_i32(s.shift_left::<10>(n_bits), half), one));
+    // No denormal number is ever computed: many CPUs are slow with them.
+    s.select_less(given, s.splat(SMALLEST), s.splat(0.0), s.mul(s.mul_add(v, scale_1, scale_1), scale_2))
+}
+
+/// `exp(x)` for `x <= 0`, in two parts: the second is what the rounding of the first has lost. Both are 0 below -87.34, NaN
+/// stays NaN.
+#[inline(always)]
+pub(super) fn exp_of_negative<S: Simd>(s: S, x: S::F32) -> [S::F32; 2] {
+    let (given, x) = (x, s.max(s.splat(SMALLEST), x));
+    let Reduced { n_bits, v, .. } = reduce(s, x);
+    let scale = s.with_bits(s.add_i32(s.shift_left::<10>(n_bits), s.splat_i32(1f32.to_bits() as i32)));
+    let scale = s.select_less(given, s.splat(SMALLEST), s.splat(0.0), scale);
+    let high = s.mul_add(v, scale, scale);
+    // Exact, as `scale` is a power of two and the larger term.
+    [high, s.mul_add(v, scale, s.sub(scale, high))]
+}
+
+/// `exp(x) = 2^n (1 + v)`
+struct Reduced<F32, I32> {
+    n: F32,
+    /// `n` in multiples of 2^-13, in the low bits.
+    n_bits: I32,
+    v: F32,
+}
+
+#[inline(always)]
+fn reduce<S: Simd>(s: S, x: S::F32) -> Reduced<S::F32, S::I32> {
+    let n_bits = s.to_bits(s.mul_add(x, s.splat(LOG2_E), s.splat(TO_FRACTION + CUT)));
+    let n_bits = s.and(n_bits, s.splat_i32(!8191));
+    let n = s.sub(s.with_bits(n_bits), s.splat(TO_FRACTION));
     let r = s.mul_add(n, s.splat(-LN_2_LOW), s.mul_add(n, s.splat(-LN_2_HIGH), x));
     let r2 = s.mul(r, r);
     let low = s.mul_add(s.splat(Q[2]), r, s.splat(Q[1]));
     let high = s.mul_add(s.splat(Q[4]), r, s.splat(Q[3]));
     let q = s.mul_add(r, s.mul_add(r2, high, low), s.splat(Q[0]));
-    let v = s.mul_add(r2, q, r);
-    // No denormal number is ever computed: many CPUs are slow with them.
-    s.select_less(given, s.splat(SMALLEST), s.splat(0.0), s.mul(s.mul_add(v, scale_1, scale_1), scale_2))
+    Reduced { n, n_bits, v: s.mul_add(r2, q, r) }
 }

@@ -3,6 +3,7 @@
 #[cfg(all(test, feature = "std"))]
 mod exhaustive;
 pub(crate) mod exp;
+pub(crate) mod sigmoid;
 pub(crate) mod tanh;
 
 use crate::simd::Simd;
