@@ -72,7 +72,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-mod cells;
+pub mod cells;
 mod data;
 mod kernels;
 mod layers;
@@ -85,15 +85,17 @@ mod threads;
 mod torch;
 mod train;
 
-pub use cells::*;
+pub use cells::{Relu, Tanh};
 pub use data::error::{Error, Shape};
 #[cfg(feature = "alloc")]
 pub use data::sequences::SequencesBuf;
 pub use data::sequences::{Batch, Sequences, Steps};
+pub use layers::cell::Cell;
+pub use layers::{
+    At, Embedding, GruCell, Linear, LstmCell, RnnCell, RnnWeights, Tensor, TokenGruCell, TokenLstmCell, TokenRnnCell,
+};
 #[cfg(feature = "alloc")]
-pub use layers::Rnn;
-pub use layers::nonlinearity::Nonlinearity;
-pub use layers::{At, Embedding, Linear, RnnCell, RnnWeights, Tensor, TokenRnnCell};
+pub use layers::{Gru, Lstm, Rnn};
 #[cfg(feature = "alloc")]
 pub use model::layer::Layer;
 pub use model::parameters::Parameters;

@@ -121,7 +121,7 @@ fn dying_gradients_step_by_step() {
                     StepBackward::backward_step(
                         cell,
                         level,
-                        x,
+                        &(*x, ()),
                         (before, after),
                         &[0.0; 64],
                         &mut d_state,

@@ -19,9 +19,10 @@ mod support;
 #[path = "properties/kept.rs"]
 mod kept;
 
+use elman::cells::{Gru, Lstm, State, States};
 use elman::{
-    Adam, Batch, Chunked, CrossEntropy, Embedding, Generator, Level, Linear, Nonlinearity, Parameters, Reduction, Relu,
-    Rnn, RnnCell, Sequences, Steps, Tanh,
+    Adam, Batch, Cell, Chunked, CrossEntropy, Embedding, Generator, Level, Linear, Parameters, Reduction, Relu, Rnn,
+    RnnCell, Sequences, Steps, Tanh,
 };
 use kept::{Kept, Passes};
 use proptest::prelude::*;
@@ -68,19 +69,44 @@ fn other(order: Order) -> Order {
     }
 }
 
-struct Run<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity = Tanh> {
+struct Run<const IN: usize, const HID: usize, const LAYERS: usize, A: Cell = Tanh> {
     case: Case,
     rnn: Rnn<IN, HID, LAYERS, A>,
     input: Vec<[f32; IN]>,
     d_output: Vec<[f32; HID]>,
-    initial: Vec<[f32; HID]>,
-    d_final: Vec<[f32; HID]>,
+    initial: A::States<HID>,
+    d_final: A::States<HID>,
 }
 
 /// Output of every step, batch-first, and the final state.
-type Forward<const HID: usize> = (Vec<[f32; HID]>, Vec<[f32; HID]>);
+type Forward<const HID: usize, A> = (Vec<[f32; HID]>, <A as elman::cells::Layout>::States<HID>);
 
-impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Run<IN, HID, LAYERS, A> {
+/// States of rows that a function gives, of `h` and, where there is one, of `c`.
+fn states_of<const HID: usize, S: States<HID>>(mut rows: impl FnMut() -> Vec<[f32; HID]>) -> S {
+    let mut states = S::default();
+    let (h, c) = states.both_mut();
+    *h = rows();
+    if let Some(c) = c {
+        *c = rows();
+    }
+    states
+}
+
+/// Some rows of states, in this order.
+fn rows_of<const HID: usize, S: States<HID>>(states: &S, rows: impl Iterator<Item = usize> + Clone) -> S {
+    let mut parts = [Some(states.h()), states.c()].into_iter().flatten();
+    states_of(|| {
+        let part = parts.next().unwrap();
+        if part.is_empty() { Vec::new() } else { rows.clone().map(|row| part[row]).collect() }
+    })
+}
+
+/// All numbers of states.
+fn flat_states<const HID: usize>(states: &impl States<HID>) -> Vec<f32> {
+    [Some(states.h()), states.c()].into_iter().flatten().flat_map(|part| part.as_flattened().to_vec()).collect()
+}
+
+impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Cell> Run<IN, HID, LAYERS, A> {
     fn new(case: Case) -> Self {
         let mut numbers = Numbers(case.seed);
         let mut rnn = Rnn::zeros();
@@ -90,8 +116,8 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Ru
             rnn,
             input: case.data.rows(&mut numbers, rows),
             d_output: case.gradient.rows(&mut numbers, rows),
-            initial: case.state(case.initial, case.data, &mut numbers, LAYERS * case.batch),
-            d_final: case.state(case.d_final, case.gradient, &mut numbers, LAYERS * case.batch),
+            initial: states_of(|| case.state(case.initial, case.data, &mut numbers, LAYERS * case.batch)),
+            d_final: states_of(|| case.state(case.d_final, case.gradient, &mut numbers, LAYERS * case.batch)),
             case,
         }
     }
@@ -99,21 +125,18 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Ru
     /// The same with only these samples, in this order.
     fn of_samples(&self, samples: &[usize]) -> Self {
         let (steps, batch) = self.case.shape();
-        let state = |state: &[[f32; HID]]| -> Vec<[f32; HID]> {
-            let rows = (0..LAYERS).flat_map(|layer| samples.iter().map(move |b| layer * batch + b));
-            if state.is_empty() { Vec::new() } else { rows.map(|row| state[row]).collect() }
-        };
+        let rows = (0..LAYERS).flat_map(|layer| samples.iter().map(move |b| layer * batch + b));
         Run {
             rnn: self.rnn.clone(),
             input: of_samples(&self.input, steps, samples),
             d_output: of_samples(&self.d_output, steps, samples),
-            initial: state(&self.initial),
-            d_final: state(&self.d_final),
+            initial: rows_of(&self.initial, rows.clone()),
+            d_final: rows_of(&self.d_final, rows),
             case: Case { batch: samples.len(), ..self.case.clone() },
         }
     }
 
-    fn forward(&self, level: Level, order: Order) -> Result<Forward<HID>, TestCaseError> {
+    fn forward(&self, level: Level, order: Order) -> Result<Forward<HID, A>, TestCaseError> {
         let mut trace = Kept::at(level);
         let input = Rows::new(order, self.case.shape(), self.input.clone());
         self.rnn.forward_from(input.view(), &self.initial, &mut trace)?;
@@ -129,24 +152,41 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Ru
         self.rnn.backward_from(input.view(), trace, d_output.view(), &self.d_final, &mut gradients)?;
         let d_input =
             trace.d_input().into_iter().flat_map(|d_input| d_input.iter().flatten().copied().collect::<Vec<_>>());
-        Ok([flat(&gradients), d_input.collect(), trace.d_initial().unwrap().as_flattened().to_vec()])
+        Ok([flat(&gradients), d_input.collect(), flat_states(trace.d_initial().unwrap())])
     }
 
     /// One sample, one step at a time, through all layers.
-    fn stream(&self, level: Level, sample: usize) -> Forward<HID> {
+    fn stream(&self, level: Level, sample: usize) -> Forward<HID, A> {
         let (steps, batch) = self.case.shape();
-        let initial = |layer: usize| self.initial.get(layer * batch + sample).copied().unwrap_or([0.0; HID]);
-        let mut states: Vec<[f32; HID]> = (0..LAYERS).map(initial).collect();
+        let initial = rows_of(&self.initial, (0..LAYERS).map(|layer| layer * batch + sample));
+        let mut states: Vec<A::State<HID>> = (0..LAYERS)
+            .map(|layer| {
+                let mut state: A::State<HID> = bytemuck::Zeroable::zeroed();
+                let (h, c) = state.both_mut();
+                *h = initial.h().get(layer).copied().unwrap_or([0.0; HID]);
+                if let Some(row) = initial.c().and_then(|rows| rows.get(layer)) {
+                    c.copy_from_slice(row);
+                }
+                state
+            })
+            .collect();
         let mut output = Vec::new();
         for x in &self.input[sample * steps..][..steps] {
             self.rnn.first().at(level).step_in_place(x, &mut states[0]);
             for (layer, cell) in self.rnn.rest().iter().enumerate() {
-                let (below, above) = states.split_at_mut(layer + 1);
-                cell.at(level).step_in_place(&below[layer], &mut above[0]);
+                let below = *states[layer].h();
+                cell.at(level).step_in_place(&below, &mut states[layer + 1]);
             }
-            output.push(states[LAYERS - 1]);
+            output.push(*states[LAYERS - 1].h());
         }
-        (output, states)
+        let mut of_c = false;
+        let last = states_of(|| {
+            let rows = states.iter().map(|state| if of_c { state.c().try_into().unwrap() } else { *state.h() });
+            let rows = rows.collect();
+            of_c = true;
+            rows
+        });
+        (output, last)
     }
 }
 
@@ -156,9 +196,13 @@ fn of_samples<R: Copy>(batch_first: &[R], steps: usize, samples: &[usize]) -> Ve
     samples.iter().flat_map(|b| &batch_first[b * steps..][..steps]).copied().collect()
 }
 
-fn same_forward<const HID: usize>(what: &str, a: &Forward<HID>, b: &Forward<HID>) -> Checked {
+fn same_forward<const HID: usize, S: States<HID>>(
+    what: &str,
+    a: &(Vec<[f32; HID]>, S),
+    b: &(Vec<[f32; HID]>, S),
+) -> Checked {
     same_bits(&format!("{what}: output"), a.0.as_flattened(), b.0.as_flattened())?;
-    same_bits(&format!("{what}: final state"), a.1.as_flattened(), b.1.as_flattened())
+    same_bits(&format!("{what}: final state"), &flat_states(&a.1), &flat_states(&b.1))
 }
 
 fn same_gradients(what: &str, a: &[Vec<f32>; 3], b: &[Vec<f32>; 3]) -> Checked {
@@ -175,7 +219,15 @@ fn forward_relu<const IN: usize, const HID: usize, const LAYERS: usize>() {
     forward_of::<IN, HID, LAYERS, Relu>();
 }
 
-fn forward_of<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity>() {
+fn forward_gru<const IN: usize, const HID: usize, const LAYERS: usize>() {
+    forward_of::<IN, HID, LAYERS, Gru>();
+}
+
+fn forward_lstm<const IN: usize, const HID: usize, const LAYERS: usize>() {
+    forward_of::<IN, HID, LAYERS, Lstm>();
+}
+
+fn forward_of<const IN: usize, const HID: usize, const LAYERS: usize, A: Cell>() {
     property(16, large_case(), |case| {
         let run = Run::<IN, HID, LAYERS, A>::new(case);
         let (steps, batch) = run.case.shape();
@@ -191,7 +243,7 @@ fn forward_of<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonline
             let mut numbers = Numbers(run.case.seed);
             let chosen = |samples: &[usize]| {
                 let state = (0..LAYERS).flat_map(|layer| samples.iter().map(move |b| layer * batch + b));
-                (of_samples(&whole.0, steps, samples), state.map(|row| whole.1[row]).collect())
+                (of_samples(&whole.0, steps, samples), rows_of(&whole.1, state))
             };
             for _ in 0..if batch == 0 { 0 } else { 4 } {
                 let sample = numbers.below(batch);
@@ -219,13 +271,13 @@ fn forward_of<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonline
                         same_bits("chunks", trace.output().row(b, t_in_chunk), &whole.0[b * steps + t])?;
                     }
                 }
-                same_bits("chunks: final state", second.final_state().as_flattened(), whole.1.as_flattened())?;
+                same_bits("chunks: final state", &flat_states(second.final_state()), &flat_states(&whole.1))?;
             }
             Ok(())
         })?;
         at_fused_levels(|level| {
             let (output, last) = run.forward(level, order)?;
-            Ok(vec![output.into_flattened(), last.into_flattened()])
+            Ok(vec![output.into_flattened(), flat_states(&last)])
         })
     });
 }
@@ -238,7 +290,15 @@ fn backward_relu<const IN: usize, const HID: usize, const LAYERS: usize>() {
     backward_of::<IN, HID, LAYERS, Relu>();
 }
 
-fn backward_of<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity>() {
+fn backward_gru<const IN: usize, const HID: usize, const LAYERS: usize>() {
+    backward_of::<IN, HID, LAYERS, Gru>();
+}
+
+fn backward_lstm<const IN: usize, const HID: usize, const LAYERS: usize>() {
+    backward_of::<IN, HID, LAYERS, Lstm>();
+}
+
+fn backward_of<const IN: usize, const HID: usize, const LAYERS: usize, A: Cell>() {
     property(16, large_case(), |case| {
         let run = Run::<IN, HID, LAYERS, A>::new(case);
         let orders = run.case.orders;
@@ -273,8 +333,9 @@ fn backward_of<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlin
                 let alone = run.of_samples(&[sample]).backward(&mut fresh(level), orders)?;
                 let width = run.case.steps * IN;
                 same_bits("a sample alone: d input", &alone[1], &whole[1][sample * width..][..width])?;
-                for (layer, d_h0) in alone[2].chunks_exact(HID).enumerate() {
-                    let row = layer * run.case.batch + sample;
+                // Of all layers those of h, and then those of c.
+                for (i, d_h0) in alone[2].chunks_exact(HID).enumerate() {
+                    let row = i * run.case.batch + sample;
                     same_bits("a sample alone: d h0", d_h0, &whole[2][row * HID..][..HID])?;
                 }
             }
@@ -295,6 +356,14 @@ mod forwards {
         relu_in_2_hid_3_layers_1(2, 3, 1), relu_in_10_hid_8_layers_2(10, 8, 2), relu_in_17_hid_33_layers_2(17, 33, 2),
         relu_in_64_hid_64_layers_1(64, 64, 1),
     );
+    for_sizes!(forward_gru:
+        gru_in_2_hid_3_layers_1(2, 3, 1), gru_in_3_hid_8_layers_2(3, 8, 2), gru_in_17_hid_16_layers_2(17, 16, 2),
+        gru_in_9_hid_33_layers_2(9, 33, 2), gru_in_40_hid_48_layers_1(40, 48, 1), gru_in_5_hid_70_layers_1(5, 70, 1),
+    );
+    for_sizes!(forward_lstm:
+        lstm_in_2_hid_3_layers_1(2, 3, 1), lstm_in_3_hid_8_layers_2(3, 8, 2), lstm_in_17_hid_16_layers_2(17, 16, 2),
+        lstm_in_9_hid_33_layers_2(9, 33, 2), lstm_in_40_hid_48_layers_1(40, 48, 1), lstm_in_5_hid_70_layers_1(5, 70, 1),
+    );
 }
 
 mod backwards {
@@ -307,6 +376,14 @@ mod backwards {
     for_sizes!(backward_relu:
         relu_in_2_hid_3_layers_1(2, 3, 1), relu_in_10_hid_8_layers_2(10, 8, 2), relu_in_17_hid_33_layers_2(17, 33, 2),
         relu_in_64_hid_64_layers_1(64, 64, 1),
+    );
+    for_sizes!(backward_gru:
+        gru_in_2_hid_3_layers_1(2, 3, 1), gru_in_3_hid_8_layers_2(3, 8, 2), gru_in_17_hid_16_layers_2(17, 16, 2),
+        gru_in_9_hid_33_layers_2(9, 33, 2), gru_in_40_hid_48_layers_1(40, 48, 1), gru_in_5_hid_70_layers_1(5, 70, 1),
+    );
+    for_sizes!(backward_lstm:
+        lstm_in_2_hid_3_layers_1(2, 3, 1), lstm_in_3_hid_8_layers_2(3, 8, 2), lstm_in_17_hid_16_layers_2(17, 16, 2),
+        lstm_in_9_hid_33_layers_2(9, 33, 2), lstm_in_40_hid_48_layers_1(40, 48, 1), lstm_in_5_hid_70_layers_1(5, 70, 1),
     );
 }
 
@@ -392,20 +469,40 @@ fn linear() {
 /// The parts that train a cell without a heap, and a batch of single steps.
 #[test]
 fn single_steps() {
+    single_steps_of::<37, 29, Tanh>();
+    single_steps_of::<3, 8, Gru>();
+    single_steps_of::<37, 29, Gru>();
+    single_steps_of::<3, 8, Lstm>();
+    single_steps_of::<37, 29, Lstm>();
+}
+
+fn single_steps_of<const IN: usize, const HID: usize, A: Cell>() {
     property(64, (any::<u64>(), weights(), values(), values()), |(seed, weights, data, gradient)| {
         let mut numbers = Numbers(seed);
-        let mut cell = RnnCell::<37, 29>::zeros();
-        weights.fill(&mut numbers, 29, &mut cell);
-        let x = data.rows::<37>(&mut numbers, 5);
-        let h = data.rows::<29>(&mut numbers, 5);
-        let d = gradient.rows::<29>(&mut numbers, 5);
+        let mut cell = RnnCell::<IN, HID, A>::zeros();
+        weights.fill(&mut numbers, HID, &mut cell);
+        let x = data.rows::<IN>(&mut numbers, 5);
+        let mut states = |values: Values| -> Vec<A::State<HID>> {
+            let state = |_| {
+                let mut state: A::State<HID> = bytemuck::Zeroable::zeroed();
+                let (h, c) = state.both_mut();
+                *h = values.rows(&mut numbers, 1)[0];
+                c.copy_from_slice(&values.rows::<HID>(&mut numbers, 1)[0][..c.len()]);
+                state
+            };
+            (0..5).map(state).collect()
+        };
+        let (before, d) = (states(data), states(gradient));
+        let parts = |state: &A::State<HID>| [state.h(), state.c()].concat();
         at_fused_levels(|level| {
-            let (mut h_next, mut gradients) = (h.clone(), RnnCell::zeros());
-            cell.at(level).step_batch_in_place(&x, &mut h_next)?;
-            let mut results = vec![h_next.as_flattened().to_vec()];
+            let (mut after, mut gradients) = (before.clone(), RnnCell::zeros());
+            cell.at(level).step_batch_in_place(&x, &mut after)?;
+            let mut results: Vec<Vec<f32>> = after.iter().map(parts).collect();
             for b in 0..5 {
-                let (d_x, d_h) = cell.at(level).step_backward_add(&x[b], &h[b], &h_next[b], &d[b], &mut gradients);
-                results.extend([d_x.to_vec(), d_h.to_vec()]);
+                same_bits("a step", &parts(&cell.at(level).step(&x[b], &before[b])), &results[b])?;
+                let (d_x, d_before) =
+                    cell.at(level).step_backward_add(&x[b], &before[b], &after[b], &d[b], &mut gradients);
+                results.extend([d_x.to_vec(), parts(&d_before)]);
             }
             results.push(flat(&gradients));
             Ok(results)
@@ -679,7 +776,7 @@ fn levels_without_fma_are_close() {
     property(64, (case(1), any::<u64>()), |(case, seed)| {
         let case = Case { seed, weights: Weights::Contracting, data: Values::Ordinary, ..case };
         let run = Run::<17, 33, 1>::new(case);
-        let answers: Vec<Forward<33>> =
+        let answers: Vec<Forward<33, Tanh>> =
             Level::available().map(|level| run.forward(level, run.case.orders.0)).collect::<Result<_, _>>()?;
         let (roundings, m) = ((17 + 33 + 9) as f64, (17.0 + 33.0 + 2.0) / 33.0);
         let a_step = roundings * U * m * 1.001 + 2.0 * U;
@@ -786,7 +883,67 @@ fn fixed_runs(level: Level) -> Result<Vec<(&'static str, u64)>, TestCaseError> {
     let gradients = rnn.backward(input.view(), &mut kept, d_output.view())?;
     runs.push(("relu_output", hash(kept.output().iter().flatten().copied())));
     runs.push(("relu_gradients", hash(flat(&gradients))));
+
+    let mut generator = Generator::seed(2);
+    runs.extend(of_gates::<Gru>(level, &mut generator)?.into_iter().zip(GRU).map(|(hash, name)| (name, hash)));
+    runs.extend(of_gates::<Lstm>(level, &mut generator)?.into_iter().zip(LSTM).map(|(hash, name)| (name, hash)));
     Ok(runs)
+}
+
+const GRU: [&str; 7] =
+    ["gru_stream", "gru_output", "gru_final_state", "gru_gradients", "gru_d_input", "gru_d_initial", "gru_steps_back"];
+const LSTM: [&str; 7] = [
+    "lstm_stream",
+    "lstm_output",
+    "lstm_final_state",
+    "lstm_gradients",
+    "lstm_d_input",
+    "lstm_d_initial",
+    "lstm_steps_back",
+];
+
+/// A stream, a batch through two layers and back, and single steps back, of a cell of gates.
+fn of_gates<A: Cell>(level: Level, generator: &mut Generator) -> Result<Vec<u64>, TestCaseError> {
+    let mut hashes = Vec::new();
+    let cell = RnnCell::<10, 17, A>::new(generator);
+    let mut state: A::State<17> = bytemuck::Zeroable::zeroed();
+    let (mut states, mut all) = (Vec::new(), vec![state]);
+    let inputs = draw::<10>(generator, 1000);
+    for x in &inputs {
+        cell.at(level).step_in_place(x, &mut state);
+        states.extend(state.h().iter().chain(state.c()));
+        all.push(state);
+    }
+    hashes.push(hash(states));
+
+    let rnn = Rnn::<24, 40, 2, A>::new(generator);
+    let (input, d_output) = (draw::<24>(generator, 35 * 37), draw::<40>(generator, 35 * 37));
+    let initial = states_of(|| draw::<40>(generator, 2 * 37));
+    let d_final = states_of(|| draw::<40>(generator, 2 * 37));
+    let input = Rows::new(Order::TimeMajor, (35, 37), input);
+    let d_output = Rows::new(Order::BatchFirst, (35, 37), d_output);
+    let mut kept = Kept::at(level).with_d_input();
+    rnn.forward_from(input.view(), &initial, &mut kept)?;
+    let mut gradients = rnn.zeros_like();
+    rnn.backward_from(input.view(), &mut kept, d_output.view(), &d_final, &mut gradients)?;
+    hashes.push(hash(kept.output().iter().flatten().copied()));
+    hashes.push(hash(flat_states(kept.final_state())));
+    hashes.push(hash(flat(&gradients)));
+    hashes.push(hash(kept.d_input().unwrap().iter().flatten().copied()));
+    hashes.push(hash(flat_states(kept.d_initial().unwrap())));
+
+    let (mut d_state, mut gradients, mut numbers) = (all[0], RnnCell::<10, 17, A>::zeros(), Vec::new());
+    for (step, x) in inputs.iter().enumerate().take(100).rev() {
+        let (h, _) = d_state.both_mut();
+        h.iter_mut().zip(&draw::<17>(generator, 1)[0]).for_each(|(h, d)| *h += d);
+        let d_x;
+        (d_x, d_state) = cell.at(level).step_backward_add(x, &all[step], &all[step + 1], &d_state, &mut gradients);
+        numbers.extend(d_x);
+    }
+    numbers.extend(d_state.h().iter().chain(d_state.c()));
+    numbers.extend(flat(&gradients));
+    hashes.push(hash(numbers));
+    Ok(hashes)
 }
 
 #[test]

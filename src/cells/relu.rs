@@ -1,7 +1,7 @@
 //! The rectified cell, PyTorch's `nonlinearity='relu'` (Le, Jaitly & Hinton 2015, "A simple way to initialize recurrent
 //! networks of rectified linear units"): `h' = max(z, 0)`.
 
-use super::Activation;
+use super::{Activation, layout_of_one_sum};
 use crate::math::flush_gradient;
 use crate::simd::Simd;
 
@@ -10,9 +10,9 @@ use crate::simd::Simd;
 #[repr(C)]
 pub struct Relu;
 
-impl Activation for Relu {
-    const CELL: Self = Relu;
+layout_of_one_sum!(Relu);
 
+impl Activation for Relu {
     #[inline(always)]
     fn activate<S: Simd>(s: S, z: S::F32) -> S::F32 {
         s.select_less(z, s.splat(f32::MIN_POSITIVE), s.splat(0.0), z)

@@ -1,6 +1,6 @@
 //! The cell of Elman 1990, "Finding structure in time": `h' = tanh(z)`.
 
-use super::Activation;
+use super::{Activation, layout_of_one_sum};
 use crate::math::flush_gradient;
 use crate::math::tanh::tanh;
 use crate::simd::Simd;
@@ -10,9 +10,9 @@ use crate::simd::Simd;
 #[repr(C)]
 pub struct Tanh;
 
-impl Activation for Tanh {
-    const CELL: Self = Tanh;
+layout_of_one_sum!(Tanh);
 
+impl Activation for Tanh {
     #[inline(always)]
     fn activate<S: Simd>(s: S, z: S::F32) -> S::F32 {
         tanh(s, z)

@@ -193,9 +193,25 @@ impl PanelWidths {
     /// As few panels as hold their sums where a tile, two vectors wide, has its own, and of nearly the same width: a narrow
     /// one takes as long as a wide one, for it waits for its own sums. Whole lines of the cache, lest one be read twice.
     pub(crate) const fn new<S: Simd>(chains: usize, outputs: usize) -> Self {
-        let vectors = outputs.div_ceil(S::LANES);
         let sums = if 2 * S::TILE_ROWS < WIDEST { 2 * S::TILE_ROWS } else { WIDEST };
-        let widest = sums / chains;
+        Self::up_to::<S>(sums / chains, outputs)
+    }
+
+    /// The same for the neurons of a cell of four sums, of which two chains go side by side where there are several: vectors
+    /// of neurons.
+    pub(crate) const fn of_gates<S: Simd>(chains: usize, neurons: usize) -> Self {
+        let widest = match (S::REGISTERS, chains) {
+            (32, 1) => 4,
+            (32, _) => 2,
+            (_, 1) => 2,
+            (_, _) => 1,
+        };
+        Self::up_to::<S>(widest, neurons)
+    }
+
+    /// Panels of at most `widest` vectors.
+    const fn up_to<S: Simd>(widest: usize, outputs: usize) -> Self {
+        let vectors = outputs.div_ceil(S::LANES);
         let line = if NUMBERS_PER_LINE / S::LANES < widest { NUMBERS_PER_LINE / S::LANES } else { widest };
         let panels = if vectors <= widest { 1 } else { vectors.div_ceil(line).div_ceil(widest / line) };
         let mut cut = Self { panels, whole: [0; WIDEST + 1], partial: 0 };

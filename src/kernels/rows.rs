@@ -93,6 +93,12 @@ impl<'a> Rows<'a> {
         Self { data: &self.data[(inner * self.inner).min(self.data.len())..], ..self }
     }
 
+    /// The same rows of which each begins some numbers later: columns of wider rows.
+    #[inline(always)]
+    pub(crate) fn skip_numbers(self, numbers: usize) -> Self {
+        Self { data: &self.data[numbers.min(self.data.len())..], ..self }
+    }
+
     /// The axes exchanged.
     #[inline(always)]
     pub(crate) fn transposed(self) -> Self {

@@ -104,7 +104,7 @@ impl<const IN: usize, const OUT: usize> Linear<IN, OUT> {
 
     /// `weight` in PyTorch's order: `[OUT][IN]`, row after row.
     pub fn weight_torch(&self) -> impl Iterator<Item = f32> + '_ {
-        torch_order(&self.weight)
+        torch_order(self.weight.as_flattened(), OUT)
     }
 
     /// `W x + b`

@@ -3,7 +3,7 @@
 use super::Linear;
 use crate::data::error::Error;
 use crate::data::sequences::{Sequences, SequencesBuf};
-use crate::kernels::gradient::{Block, BlockSums, TENSORS};
+use crate::kernels::gradient::{Block, BlockSums, Columns, TENSORS};
 use crate::kernels::order::{SAMPLES_PER_GROUP, STEPS_PER_BLOCK, blocks_from_the_end, samples_per_share};
 use crate::kernels::rows::Rows;
 use crate::kernels::scratch::Scratch;
@@ -275,7 +275,7 @@ impl Kernel for ParameterGradients<'_, '_> {
             let grid = (self.samples, end - start);
             let (x, d_y) = (self.input.skip_inner(start), self.d_output.skip_inner(start));
             let mut block = Block::pack(s, &d_y, grid, columns, memory);
-            block.add_outer_products(s, &x, gradients.tensors[0]);
+            block.add_outer_products(s, &x, gradients.tensors[0], Columns::all(columns));
             block.add_rows(s, [&mut *gradients.tensors[1]]);
             gradients.count_block();
         }

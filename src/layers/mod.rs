@@ -1,13 +1,13 @@
 //! Layers: parameters, gradients, forward and backward.
 
 mod at;
+pub(crate) mod cell;
 mod embedding;
 #[cfg(feature = "alloc")]
 mod embedding_sequences;
 mod linear;
 #[cfg(feature = "alloc")]
 mod linear_sequences;
-pub(crate) mod nonlinearity;
 #[cfg(feature = "alloc")]
 mod passes;
 #[cfg(feature = "alloc")]
@@ -25,14 +25,14 @@ pub use at::At;
 pub use embedding::Embedding;
 pub use linear::Linear;
 #[cfg(feature = "alloc")]
-pub use rnn::Rnn;
-pub use rnn_cell::{RnnCell, RnnWeights};
+pub use rnn::{Gru, Lstm, Rnn};
+pub use rnn_cell::{GruCell, LstmCell, RnnCell, RnnWeights};
 pub use tensor::Tensor;
-pub use token_rnn_cell::TokenRnnCell;
+pub use token_rnn_cell::{TokenGruCell, TokenLstmCell, TokenRnnCell};
 
 /// A matrix in PyTorch's row-major `[out][in]` layout, read from the transpose that is stored here.
-fn torch_order<const IN: usize, const OUT: usize>(weight: &[[f32; OUT]; IN]) -> impl Iterator<Item = f32> + '_ {
-    (0..OUT).flat_map(move |out| weight.iter().map(move |row| row[out]))
+fn torch_order(weight: &[f32], outputs: usize) -> impl Iterator<Item = f32> + '_ {
+    (0..outputs).flat_map(move |output| weight[output..].iter().step_by(outputs).copied())
 }
 
 /// Draws a matrix from U(-`bound`, `bound`), in PyTorch's order, into the transpose that is stored here, rows of `outputs`

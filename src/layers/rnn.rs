@@ -1,9 +1,9 @@
-//! Stacked recurrent layers, tanh or relu: `Rnn`.
+//! Stacked recurrent layers of any cell: `Rnn`.
 
-use super::nonlinearity::Nonlinearity;
+use super::cell::Cell;
 use super::recurrent::{RnnCellCache, check_rows, check_state};
 use super::{RnnCell, RnnWeights};
-use crate::cells::Tanh;
+use crate::cells::{States, Tanh};
 use crate::data::error::Error;
 use crate::data::sequences::{Sequences, SequencesBuf};
 use crate::model::layer::{Gradients, Layer, Run, sealed};
@@ -12,13 +12,13 @@ use crate::torch::generator::Generator;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// `LAYERS` tanh recurrent layers, each driven by the hidden states of the one before: PyTorch's
-/// `nn.RNN(IN, HID, LAYERS)`, with the same numbers for the same seed.
+/// `LAYERS` recurrent layers, each driven by the hidden states of the one before: PyTorch's
+/// `nn.RNN(IN, HID, LAYERS)`, with the same numbers for the same seed. [`Gru`] and [`Lstm`] are the same of their cells.
 ///
 /// `h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)` in every layer (Elman 1990). The parameters are on the heap, so
 /// that no size overflows a stack.
 ///
-/// The state ([`Layer::State`]) has `LAYERS * batch` rows, layer after layer, like PyTorch's `h0`.
+/// The state ([`Layer::State`]) has `LAYERS * batch` rows, layer after layer, like PyTorch's `h0`; an LSTM's are two such.
 ///
 /// ```
 /// use elman::{Generator, Model, Rnn};
@@ -29,13 +29,37 @@ use alloc::vec::Vec;
 /// # Ok::<(), elman::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rnn<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity = Tanh> {
-    first: Box<RnnCell<IN, HID, A>>,
+pub struct Rnn<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell = Tanh> {
+    first: Box<RnnCell<IN, HID, C>>,
     /// `LAYERS - 1` cells.
-    rest: Box<[RnnCell<HID, HID, A>]>,
+    rest: Box<[RnnCell<HID, HID, C>]>,
 }
 
-impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Rnn<IN, HID, LAYERS, A> {
+/// `LAYERS` layers of [`GruCell`](crate::GruCell): PyTorch's `nn.GRU(IN, HID, LAYERS)`.
+///
+/// ```
+/// use elman::{Generator, Gru, Model};
+/// let gru = Gru::<4, 8, 2>::new(&mut Generator::seed(0));
+/// let pass = gru.forward(&[[0.5; 4], [0.25; 4]])?;
+/// assert_eq!(pass.final_state().len(), 2); // a row for each layer
+/// # Ok::<(), elman::Error>(())
+/// ```
+pub type Gru<const IN: usize, const HID: usize, const LAYERS: usize> = Rnn<IN, HID, LAYERS, crate::cells::Gru>;
+
+/// `LAYERS` layers of [`LstmCell`](crate::LstmCell): PyTorch's `nn.LSTM(IN, HID, LAYERS)`. The state is `(h, c)`, each with
+/// `LAYERS * batch` rows.
+///
+/// ```
+/// use elman::{Generator, Lstm, Model};
+/// let lstm = Lstm::<4, 8, 2>::new(&mut Generator::seed(0));
+/// let pass = lstm.forward(&[[0.5; 4], [0.25; 4]])?;
+/// let (h, c) = pass.final_state();
+/// assert_eq!((h.len(), c.len()), (2, 2)); // a row for each layer
+/// # Ok::<(), elman::Error>(())
+/// ```
+pub type Lstm<const IN: usize, const HID: usize, const LAYERS: usize> = Rnn<IN, HID, LAYERS, crate::cells::Lstm>;
+
+impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> Rnn<IN, HID, LAYERS, C> {
     /// All parameters zero: where gradients start.
     #[must_use]
     pub fn zeros() -> Self {
@@ -70,30 +94,30 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Rn
 
     /// The first layer, which takes the input.
     #[must_use]
-    pub fn first(&self) -> &RnnCell<IN, HID, A> {
+    pub fn first(&self) -> &RnnCell<IN, HID, C> {
         &self.first
     }
 
     /// The first layer, which takes the input.
     #[must_use]
-    pub fn first_mut(&mut self) -> &mut RnnCell<IN, HID, A> {
+    pub fn first_mut(&mut self) -> &mut RnnCell<IN, HID, C> {
         &mut self.first
     }
 
     /// The layers above the first.
     #[must_use]
-    pub fn rest(&self) -> &[RnnCell<HID, HID, A>] {
+    pub fn rest(&self) -> &[RnnCell<HID, HID, C>] {
         &self.rest
     }
 
     /// The layers above the first.
     #[must_use]
-    pub fn rest_mut(&mut self) -> &mut [RnnCell<HID, HID, A>] {
+    pub fn rest_mut(&mut self) -> &mut [RnnCell<HID, HID, C>] {
         &mut self.rest
     }
 }
 
-impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Parameters for Rnn<IN, HID, LAYERS, A> {
+impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> Parameters for Rnn<IN, HID, LAYERS, C> {
     fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
         self.first.visit(visitor);
         for cell in &self.rest {
@@ -118,33 +142,59 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Pa
 }
 
 /// What an [`Rnn`] keeps between forward and backward, and its memory for both.
-#[derive(Debug, Default)]
-pub struct RnnCache<const IN: usize, const HID: usize> {
-    first: RnnCellCache<IN, HID>,
-    rest: Vec<RnnCellCache<HID, HID>>,
+#[derive(Debug)]
+pub struct RnnCache<const IN: usize, const HID: usize, C: Cell> {
+    first: RnnCellCache<IN, HID, C>,
+    rest: Vec<RnnCellCache<HID, HID, C>>,
     /// The gradient of the input of each layer above the first: of even ones, and of odd ones, as the one above is no longer
     /// needed when the one below is written.
     d_between: [SequencesBuf<[f32; HID]>; 2],
-    last: Vec<[f32; HID]>,
-    d_initial: Vec<[f32; HID]>,
+    last: C::States<HID>,
+    d_initial: C::States<HID>,
 }
 
-/// The rows of one layer in a state, or none if the state has none.
-fn rows_of_layer<const HID: usize>(state: &[[f32; HID]], layer: usize, samples: usize) -> &[[f32; HID]] {
-    if state.is_empty() { state } else { &state[layer * samples..][..samples] }
+impl<const IN: usize, const HID: usize, C: Cell> Default for RnnCache<IN, HID, C> {
+    fn default() -> Self {
+        Self {
+            first: RnnCellCache::default(),
+            rest: Vec::new(),
+            d_between: Default::default(),
+            last: C::States::default(),
+            d_initial: C::States::default(),
+        }
+    }
 }
 
-impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> sealed::Sealed
-    for Rnn<IN, HID, LAYERS, A>
-{
+/// Appends the rows of one layer to those of the layers below it.
+fn append<const HID: usize, S: States<HID>>(to: &mut S, from: &S) {
+    let (h, c) = to.both_mut();
+    h.extend_from_slice(from.h());
+    if let (Some(to), Some(from)) = (c, from.c()) {
+        to.extend_from_slice(from);
+    }
 }
 
-impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Layer for Rnn<IN, HID, LAYERS, A> {
+/// Puts the rows of one layer at their place among those of all.
+fn put<const HID: usize, S: States<HID>>(to: &mut S, from: &S, layer: usize, layers: usize) {
+    let put = |to: &mut Vec<[f32; HID]>, from: &[[f32; HID]]| {
+        to.resize(layers * from.len(), [0.0; HID]);
+        to[layer * from.len()..][..from.len()].copy_from_slice(from);
+    };
+    let (h, c) = to.both_mut();
+    put(h, from.h());
+    if let (Some(to), Some(from)) = (c, from.c()) {
+        put(to, from);
+    }
+}
+
+impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> sealed::Sealed for Rnn<IN, HID, LAYERS, C> {}
+
+impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> Layer for Rnn<IN, HID, LAYERS, C> {
     type Input = [f32; IN];
     type Output = [f32; HID];
     type InputGradient = [f32; IN];
-    type State = Vec<[f32; HID]>;
-    type Cache = RnnCache<IN, HID>;
+    type State = C::States<HID>;
+    type Cache = RnnCache<IN, HID, C>;
 
     fn check_initial(batch: usize, initial: &Self::State) -> Result<(), Error> {
         check_state(LAYERS, batch, initial)
@@ -158,16 +208,14 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> La
         cache: &mut Self::Cache,
     ) -> Result<(), Error> {
         input.check_steps()?;
-        let samples = input.batch();
-        Self::check_initial(samples, initial)?;
+        Self::check_initial(input.batch(), initial)?;
         cache.rest.resize_with(LAYERS - 1, RnnCellCache::default);
-        self.first.forward_rows(run, input, rows_of_layer(initial, 0, samples), &mut cache.first)?;
-        cache.last.clear();
-        cache.last.extend_from_slice(cache.first.last());
+        self.first.forward_rows(run, input, (initial, 0), &mut cache.first)?;
+        cache.last.copy_from(cache.first.last());
         let mut below = cache.first.output();
-        for (i, (cell, cell_cache)) in self.rest.iter().zip(&mut cache.rest).enumerate() {
-            cell.forward_rows(run, below, rows_of_layer(initial, i + 1, samples), cell_cache)?;
-            cache.last.extend_from_slice(cell_cache.last());
+        for ((layer, cell), cell_cache) in (1..).zip(&self.rest).zip(&mut cache.rest) {
+            cell.forward_rows(run, below, (initial, layer), cell_cache)?;
+            append(&mut cache.last, cell_cache.last());
             below = cell_cache.output();
         }
         Ok(())
@@ -201,28 +249,24 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> La
         (gradients, how): (&mut Self, Gradients),
     ) -> Result<(), Error> {
         self.check_backward(input, cache, d_output.shape(), d_final)?;
-        let samples = input.batch();
-        cache.d_initial.resize(LAYERS * samples, [0.0; HID]);
         // From the top down; every layer but the first owes its input a gradient.
         let mut rest = cache.rest.as_mut_slice();
         for (i, (cell, d_cell)) in self.rest.iter().zip(&mut gradients.rest).enumerate().rev() {
             let Some((cell_cache, lower)) = rest.split_last_mut() else { unreachable!("a cache for every layer") };
             let below = lower.last().map_or(cache.first.output(), |cache| cache.output());
             let run_inner = Run { d_input: true, ..run };
-            let d_final = rows_of_layer(d_final, i + 1, samples);
             let [even, odd] = &mut cache.d_between;
             let (d_below, d_above) = if i % 2 == 0 { (even, &*odd) } else { (odd, &*even) };
             let d_above = if i + 2 == LAYERS { d_output } else { d_above.view() };
-            cell.backward_rows(run_inner, below, cell_cache, (d_above, d_below), d_final, (d_cell, how))?;
-            cache.d_initial[(i + 1) * samples..][..samples].copy_from_slice(cell_cache.d_initial());
+            cell.backward_rows(run_inner, below, cell_cache, (d_above, d_below), (d_final, i + 1), (d_cell, how))?;
+            put(&mut cache.d_initial, cell_cache.d_initial(), i + 1, LAYERS);
             rest = lower;
         }
-        let d_final = rows_of_layer(d_final, 0, samples);
         let d_above = if LAYERS == 1 { d_output } else { cache.d_between[0].view() };
         cache.first.beside_d_input(|first, d_input| {
-            self.first.backward_rows(run, input, first, (d_above, d_input), d_final, (&mut *gradients.first, how))
+            self.first.backward_rows(run, input, first, (d_above, d_input), (d_final, 0), (&mut *gradients.first, how))
         })?;
-        cache.d_initial[..samples].copy_from_slice(cache.first.d_initial());
+        put(&mut cache.d_initial, cache.first.d_initial(), 0, LAYERS);
         Ok(())
     }
 
@@ -235,6 +279,6 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> La
     }
 
     fn copy_state(from: &Self::State, to: &mut Self::State) {
-        to.clone_from(from);
+        to.copy_from(from);
     }
 }

@@ -1,36 +1,39 @@
 //! Layers one step at a time.
 
-use super::nonlinearity::Nonlinearity;
+use super::cell::Cell;
 #[cfg(feature = "alloc")]
 use super::rnn::Rnn;
 use super::{Embedding, Linear, RnnCell};
+#[cfg(feature = "alloc")]
+use crate::cells::Layout;
+use crate::cells::State;
 use crate::data::error::Error;
 use crate::model::step::{Step, StepBackward, check_token};
 use crate::simd::Level;
 
-impl<const IN: usize, const HID: usize, A: Nonlinearity> Step for RnnCell<IN, HID, A> {
+impl<const IN: usize, const HID: usize, C: Cell> Step for RnnCell<IN, HID, C> {
     type Input = [f32; IN];
     type Output = [f32; HID];
-    type State = [f32; HID];
+    type State = C::State<HID>;
 
     #[inline]
     fn check_input(&self, _: &[f32; IN]) -> Result<(), Error> {
         Ok(())
     }
     #[inline]
-    fn forward_step(&self, level: Level, input: &[f32; IN], state: &mut [f32; HID]) -> [f32; HID] {
+    fn forward_step(&self, level: Level, input: &[f32; IN], state: &mut C::State<HID>) -> [f32; HID] {
         self.at(level).step_in_place(input, state);
-        *state
+        *state.h()
     }
     #[inline]
     fn forward_steps<const B: usize>(
         &self,
         level: Level,
         inputs: &[[f32; IN]; B],
-        states: &mut [[f32; HID]; B],
+        states: &mut [C::State<HID>; B],
     ) -> [[f32; HID]; B] {
         self.step_together(level, inputs, states);
-        *states
+        states.each_ref().map(|state| *state.h())
     }
 }
 
@@ -42,8 +45,8 @@ fn add<const N: usize>(d_state: &mut [f32; N], d_output: &[f32; N]) {
     }
 }
 
-impl<const IN: usize, const HID: usize, A: Nonlinearity> StepBackward for RnnCell<IN, HID, A> {
-    type Record = [f32; IN];
+impl<const IN: usize, const HID: usize, C: Cell> StepBackward for RnnCell<IN, HID, C> {
+    type Record = ([f32; IN], C::Kept<HID>);
     type InputGradient = [f32; IN];
 
     #[inline]
@@ -51,39 +54,40 @@ impl<const IN: usize, const HID: usize, A: Nonlinearity> StepBackward for RnnCel
         &self,
         level: Level,
         input: &[f32; IN],
-        state: &mut [f32; HID],
-        record: &mut [f32; IN],
+        state: &mut C::State<HID>,
+        (x, kept): &mut Self::Record,
     ) -> [f32; HID] {
-        *record = *input;
-        self.forward_step(level, input, state)
+        *x = *input;
+        self.kept_step(level, input, state, kept);
+        *state.h()
     }
     #[inline]
     fn backward_step(
         &self,
         level: Level,
-        record: &[f32; IN],
-        (before, after): (&[f32; HID], &[f32; HID]),
+        (x, kept): &Self::Record,
+        states: (&C::State<HID>, &C::State<HID>),
         d_output: &[f32; HID],
-        d_state: &mut [f32; HID],
+        d_state: &mut C::State<HID>,
         gradients: &mut Self,
     ) -> [f32; IN] {
-        add(d_state, d_output);
-        let d_input;
-        (d_input, *d_state) = self.at(level).step_backward_add(record, before, after, d_state, gradients);
+        add(d_state.both_mut().0, d_output);
+        let mut d_input = [0.0; IN];
+        self.step_backward_into(level, (x, kept), states, d_state, Some(&mut d_input), gradients);
         d_input
     }
     #[inline]
     fn backward_step_without_d_input(
         &self,
         level: Level,
-        record: &[f32; IN],
-        (before, after): (&[f32; HID], &[f32; HID]),
+        (x, kept): &Self::Record,
+        states: (&C::State<HID>, &C::State<HID>),
         d_output: &[f32; HID],
-        d_state: &mut [f32; HID],
+        d_state: &mut C::State<HID>,
         gradients: &mut Self,
     ) {
-        add(d_state, d_output);
-        *d_state = self.step_backward_into(level, (record, before, after), d_state, None, gradients);
+        add(d_state.both_mut().0, d_output);
+        self.step_backward_into(level, (x, kept), states, d_state, None, gradients);
     }
 }
 
@@ -170,10 +174,10 @@ impl<const V: usize, const E: usize> StepBackward for Embedding<V, E> {
 }
 
 #[cfg(feature = "alloc")]
-impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Step for Rnn<IN, HID, LAYERS, A> {
+impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> Step for Rnn<IN, HID, LAYERS, C> {
     type Input = [f32; IN];
     type Output = [f32; HID];
-    type State = [[f32; HID]; LAYERS];
+    type State = [C::State<HID>; LAYERS];
 
     #[inline]
     fn check_input(&self, _: &[f32; IN]) -> Result<(), Error> {
@@ -182,11 +186,9 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> St
     #[inline]
     fn forward_step(&self, level: Level, input: &[f32; IN], state: &mut Self::State) -> [f32; HID] {
         let Some((first, above)) = state.split_first_mut() else { unreachable!("an Rnn has at least one layer") };
-        self.first().at(level).step_in_place(input, first);
-        let mut below = *first;
+        let mut below = self.first().forward_step(level, input, first);
         for (cell, state) in self.rest().iter().zip(above) {
-            cell.at(level).step_in_place(&below, state);
-            below = *state;
+            below = cell.forward_step(level, &below, state);
         }
         below
     }
@@ -198,48 +200,54 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> St
         states: &mut [Self::State; B],
     ) -> [[f32; HID]; B] {
         // Of layer after layer, side by side.
-        let mut below = states.map(|state| state[0]);
-        self.first().step_together(level, inputs, &mut below);
-        for (state, new) in states.iter_mut().zip(&below) {
+        let mut of_layer = states.each_ref().map(|state| state[0]);
+        let mut below = self.first().forward_steps(level, inputs, &mut of_layer);
+        for (state, new) in states.iter_mut().zip(&of_layer) {
             state[0] = *new;
         }
         for (layer, cell) in (1..LAYERS).zip(self.rest()) {
-            let mut here = states.map(|state| state[layer]);
-            cell.step_together(level, &below, &mut here);
-            for (state, new) in states.iter_mut().zip(&here) {
+            let mut of_layer = states.each_ref().map(|state| state[layer]);
+            below = cell.forward_steps(level, &below, &mut of_layer);
+            for (state, new) in states.iter_mut().zip(&of_layer) {
                 state[layer] = *new;
             }
-            below = here;
         }
         below
     }
 }
 
+/// What a stack leaves of a step for its backward: of the first layer, its input too.
 #[cfg(feature = "alloc")]
-impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Rnn<IN, HID, LAYERS, A> {
+type StackRecord<const IN: usize, const HID: usize, const LAYERS: usize, C> =
+    ([f32; IN], [<C as Layout>::Kept<HID>; LAYERS]);
+
+#[cfg(feature = "alloc")]
+impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> Rnn<IN, HID, LAYERS, C> {
     /// The backward of the layers above the first, from the top down; gives the gradient of the first one's output.
     fn backward_step_above(
         &self,
         level: Level,
-        (before, after): (&[[f32; HID]; LAYERS], &[[f32; HID]; LAYERS]),
+        kept: &[C::Kept<HID>; LAYERS],
+        (before, after): (&[C::State<HID>; LAYERS], &[C::State<HID>; LAYERS]),
         d_output: &[f32; HID],
-        d_state: &mut [[f32; HID]; LAYERS],
+        d_state: &mut [C::State<HID>; LAYERS],
         gradients: &mut Self,
     ) -> [f32; HID] {
         let mut d_below = *d_output;
-        let cells = self.rest().iter().zip(gradients.rest_mut());
-        let states = before.iter().zip(after).zip(d_state).skip(1).zip(after);
-        for ((cell, gradients), (((before, after), d_state), input)) in cells.zip(states).rev() {
-            add(d_state, &d_below);
-            (d_below, *d_state) = cell.at(level).step_backward_add(input, before, after, d_state, gradients);
+        let cells = (1..LAYERS).zip(self.rest()).zip(gradients.rest_mut());
+        for ((layer, cell), gradients) in cells.rev() {
+            let (states, d_state) = ((&before[layer], &after[layer]), &mut d_state[layer]);
+            add(d_state.both_mut().0, &d_below);
+            let input = (after[layer - 1].h(), &kept[layer]);
+            cell.step_backward_into(level, input, states, d_state, Some(&mut d_below), gradients);
         }
         d_below
     }
 }
 
 #[cfg(feature = "alloc")]
-impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> StepBackward for Rnn<IN, HID, LAYERS, A> {
-    type Record = [f32; IN];
+impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> StepBackward for Rnn<IN, HID, LAYERS, C> {
+    type Record = StackRecord<IN, HID, LAYERS, C>;
     type InputGradient = [f32; IN];
 
     #[inline]
@@ -248,44 +256,43 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> St
         level: Level,
         input: &[f32; IN],
         state: &mut Self::State,
-        record: &mut [f32; IN],
+        (x, kept): &mut Self::Record,
     ) -> [f32; HID] {
-        *record = *input;
-        self.forward_step(level, input, state)
+        *x = *input;
+        self.first().kept_step(level, input, &mut state[0], &mut kept[0]);
+        for (layer, cell) in (1..LAYERS).zip(self.rest()) {
+            let below = *state[layer - 1].h();
+            cell.kept_step(level, &below, &mut state[layer], &mut kept[layer]);
+        }
+        *state[LAYERS - 1].h()
     }
     #[inline]
     fn backward_step(
         &self,
         level: Level,
-        record: &[f32; IN],
+        (x, kept): &Self::Record,
         states: (&Self::State, &Self::State),
         d_output: &[f32; HID],
         d_state: &mut Self::State,
         gradients: &mut Self,
     ) -> [f32; IN] {
-        let d_below = self.backward_step_above(level, states, d_output, d_state, gradients);
-        let first = (&states.0[0], &states.1[0]);
-        self.first().backward_step(level, record, first, &d_below, &mut d_state[0], gradients.first_mut())
+        let d_below = self.backward_step_above(level, kept, states, d_output, d_state, gradients);
+        let (first, record) = ((&states.0[0], &states.1[0]), (*x, kept[0]));
+        self.first().backward_step(level, &record, first, &d_below, &mut d_state[0], gradients.first_mut())
     }
     #[inline]
     fn backward_step_without_d_input(
         &self,
         level: Level,
-        record: &[f32; IN],
+        (x, kept): &Self::Record,
         states: (&Self::State, &Self::State),
         d_output: &[f32; HID],
         d_state: &mut Self::State,
         gradients: &mut Self,
     ) {
-        let d_below = self.backward_step_above(level, states, d_output, d_state, gradients);
-        let first = (&states.0[0], &states.1[0]);
-        self.first().backward_step_without_d_input(
-            level,
-            record,
-            first,
-            &d_below,
-            &mut d_state[0],
-            gradients.first_mut(),
-        );
+        let d_below = self.backward_step_above(level, kept, states, d_output, d_state, gradients);
+        let (first, d_state) = ((&states.0[0], &states.1[0]), &mut d_state[0]);
+        let record = (*x, kept[0]);
+        self.first().backward_step_without_d_input(level, &record, first, &d_below, d_state, gradients.first_mut());
     }
 }

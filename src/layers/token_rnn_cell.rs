@@ -1,12 +1,11 @@
 //! A recurrent layer driven by tokens, with everything before the recurrence folded into a table: `TokenRnnCell`.
 
 use super::at::At;
+use super::cell::Cell;
 use super::{Embedding, RnnCell};
-use crate::cells::Tanh;
+use crate::cells::{Gru, Lstm, Numbers, State, Tanh};
 use crate::data::error::Error;
-use crate::kernels::latency::matvec::{Biases, Identity, State, evaluate, product};
-use crate::kernels::tuning::{narrow, narrow_alone};
-use crate::layers::nonlinearity::Nonlinearity;
+use crate::kernels::tuning::narrow;
 use crate::model::step::{Step, check_token};
 use crate::simd::{Kernel, Level, Simd};
 
@@ -28,34 +27,40 @@ use crate::simd::{Kernel, Level, Simd};
 /// ```
 #[derive(Copy, Debug, PartialEq, bytemuck::Zeroable)]
 #[repr(C, align(64))]
-pub struct TokenRnnCell<const V: usize, const HID: usize, A = Tanh> {
+pub struct TokenRnnCell<const V: usize, const HID: usize, C: Cell = Tanh> {
     /// What each token gives to each neuron, biases included.
-    pub table: [[f32; HID]; V],
+    pub table: [C::Sums<HID>; V],
     /// What each neuron gives to each neuron at the next step.
-    pub weight_hh: [[f32; HID]; HID],
+    pub weight_hh: [C::Row<HID>; HID],
     /// What the sums become.
-    pub nonlinearity: A,
+    pub cell: C,
 }
 
+/// [`TokenRnnCell`] of a [`GruCell`](crate::GruCell).
+pub type TokenGruCell<const V: usize, const HID: usize> = TokenRnnCell<V, HID, Gru>;
+
+/// [`TokenRnnCell`] of an [`LstmCell`](crate::LstmCell).
+pub type TokenLstmCell<const V: usize, const HID: usize> = TokenRnnCell<V, HID, Lstm>;
+
 /// Not derived, like that of [`RnnCell`].
-impl<const V: usize, const HID: usize, A: Copy> Clone for TokenRnnCell<V, HID, A> {
+impl<const V: usize, const HID: usize, C: Cell> Clone for TokenRnnCell<V, HID, C> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<const V: usize, const HID: usize, A: Nonlinearity> TokenRnnCell<V, HID, A> {
+impl<const V: usize, const HID: usize, C: Cell> TokenRnnCell<V, HID, C> {
     /// All numbers zero.
     #[must_use]
     pub const fn zeros() -> Self {
         const { assert!(V > 0 && HID > 0, "a TokenRnnCell needs at least one token and one neuron") };
-        Self { table: [[0.0; HID]; V], weight_hh: [[0.0; HID]; HID], nonlinearity: A::CELL }
+        Self { table: [C::Sums::<HID>::ZERO; V], weight_hh: [C::Row::<HID>::ZERO; HID], cell: C::CELL }
     }
 
     /// Folds an embedding into the cell behind it: `&cell`, or `cell.at(level)` for steps at another level than
     /// [`Level::detect`].
     #[must_use]
-    pub fn new<'a, const E: usize>(embedding: &Embedding<V, E>, cell: impl Into<At<'a, RnnCell<E, HID, A>>>) -> Self {
+    pub fn new<'a, const E: usize>(embedding: &Embedding<V, E>, cell: impl Into<At<'a, RnnCell<E, HID, C>>>) -> Self {
         let mut folded = Self::zeros();
         folded.fold(embedding, cell);
         folded
@@ -66,7 +71,7 @@ impl<const V: usize, const HID: usize, A: Nonlinearity> TokenRnnCell<V, HID, A> 
     #[must_use]
     pub fn boxed<'a, const E: usize>(
         embedding: &Embedding<V, E>,
-        cell: impl Into<At<'a, RnnCell<E, HID, A>>>,
+        cell: impl Into<At<'a, RnnCell<E, HID, C>>>,
     ) -> alloc::boxed::Box<Self> {
         const { assert!(V > 0 && HID > 0, "a TokenRnnCell needs at least one token and one neuron") };
         let mut folded: alloc::boxed::Box<Self> = bytemuck::zeroed_box();
@@ -78,7 +83,7 @@ impl<const V: usize, const HID: usize, A: Nonlinearity> TokenRnnCell<V, HID, A> 
     pub fn fold<'a, const E: usize>(
         &mut self,
         embedding: &Embedding<V, E>,
-        cell: impl Into<At<'a, RnnCell<E, HID, A>>>,
+        cell: impl Into<At<'a, RnnCell<E, HID, C>>>,
     ) {
         let At { layer: cell, level } = cell.into();
         for (row, vector) in self.table.iter_mut().zip(&embedding.weight) {
@@ -88,52 +93,50 @@ impl<const V: usize, const HID: usize, A: Nonlinearity> TokenRnnCell<V, HID, A> 
     }
 }
 
-impl<const V: usize, const HID: usize, A: Nonlinearity> Step for TokenRnnCell<V, HID, A> {
+impl<const V: usize, const HID: usize, C: Cell> Step for TokenRnnCell<V, HID, C> {
     type Input = usize;
     type Output = [f32; HID];
-    type State = [f32; HID];
+    type State = C::State<HID>;
 
     #[inline]
     fn check_input(&self, token: &usize) -> Result<(), Error> {
         check_token(*token, V)
     }
     #[inline]
-    fn forward_step(&self, level: Level, token: &usize, state: &mut [f32; HID]) -> [f32; HID] {
-        let (weight_hh, row) = (&self.weight_hh, &self.table[*token]);
-        narrow_alone(level, HID).run(TokenStep { cell: A::CELL, weight_hh, row, h: state });
-        *state
+    fn forward_step(&self, level: Level, token: &usize, state: &mut C::State<HID>) -> [f32; HID] {
+        let (weight_hh, sums) = (&self.weight_hh, &self.table[*token]);
+        C::alone(level, HID).run(FoldedStep::<C, HID> { weight_hh, sums, state });
+        *state.h()
     }
 }
 
-/// `row = bias_ih + bias_hh + W_ih vector`
-struct Fold<'a, const E: usize, const HID: usize, A> {
-    cell: &'a RnnCell<E, HID, A>,
+/// What a token gives to every sum.
+struct Fold<'a, const E: usize, const HID: usize, C: Cell> {
+    cell: &'a RnnCell<E, HID, C>,
     vector: &'a [f32; E],
-    row: &'a mut [f32; HID],
+    row: &'a mut C::Sums<HID>,
 }
 
-impl<const E: usize, const HID: usize, A> Kernel for Fold<'_, E, HID, A> {
+impl<const E: usize, const HID: usize, C: Cell> Kernel for Fold<'_, E, HID, C> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let biases = Biases(&self.cell.bias_ih, &self.cell.bias_hh);
-        *self.row = evaluate(s, &product(biases, &self.cell.weight_ih, self.vector), Identity);
+        *self.row = C::fold(s, &self.cell.weights(), self.vector);
     }
 }
 
-struct TokenStep<'a, A, const HID: usize> {
-    cell: A,
-    weight_hh: &'a [[f32; HID]; HID],
-    row: &'a [f32; HID],
-    h: &'a mut [f32; HID],
+struct FoldedStep<'a, C: Cell, const HID: usize> {
+    weight_hh: &'a [C::Row<HID>; HID],
+    sums: &'a C::Sums<HID>,
+    state: &'a mut C::State<HID>,
 }
 
-impl<A: Nonlinearity, const HID: usize> Kernel for TokenStep<'_, A, HID> {
+impl<C: Cell, const HID: usize> Kernel for FoldedStep<'_, C, HID> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        *self.h = evaluate(s, &product(self.row, self.weight_hh, State(self.h)), self.cell);
+        C::folded_step(s, self.sums, self.weight_hh, self.state);
     }
 }

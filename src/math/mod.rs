@@ -25,3 +25,10 @@ pub(crate) const SMALLEST_GRADIENT: f32 = f32::from_bits((127 - 110) << 23);
 pub(crate) fn flush_gradient<S: Simd>(s: S, d: S::F32) -> S::F32 {
     s.zero_small(d, s.splat(SMALLEST_GRADIENT))
 }
+
+/// Zero where a state is denormal, below 1.2e-38: one that nothing feeds would otherwise stay there, as rounding stops it, and
+/// slow every step to come.
+#[inline(always)]
+pub(crate) fn flush_state<S: Simd>(s: S, state: S::F32) -> S::F32 {
+    s.zero_small(state, s.splat(f32::MIN_POSITIVE))
+}

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use elman::{Embedding, Linear, Nonlinearity, Rnn, RnnCell, RnnWeights};
+use elman::{Embedding, Linear, Rnn, RnnCell, RnnWeights};
 use serde_json::Value;
 
 /// Tensors by name, row-major, in the order of PyTorch's state dict.
@@ -52,7 +52,7 @@ pub fn rows<const N: usize>(value: &Value) -> Vec<[f32; N]> {
 }
 
 /// The cell with the weights `weight_ih{suffix}` and so on.
-pub fn cell<const IN: usize, const HID: usize, A: Nonlinearity>(state: &Value, suffix: &str) -> RnnCell<IN, HID, A> {
+pub fn cell<const IN: usize, const HID: usize, A: elman::Cell>(state: &Value, suffix: &str) -> RnnCell<IN, HID, A> {
     let [weight_ih, weight_hh, bias_ih, bias_hh] = cell_names("", suffix).map(|name| floats(&state[name]));
     RnnCell::from_torch(&RnnWeights {
         weight_ih: (&weight_ih).into(),
@@ -63,7 +63,7 @@ pub fn cell<const IN: usize, const HID: usize, A: Nonlinearity>(state: &Value, s
     .unwrap()
 }
 
-pub fn rnn<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity>(
+pub fn rnn<const IN: usize, const HID: usize, const LAYERS: usize, A: elman::Cell>(
     state: &Value,
 ) -> Rnn<IN, HID, LAYERS, A> {
     let tensors: [_; LAYERS] =
@@ -81,7 +81,7 @@ fn cell_names(prefix: &str, suffix: &str) -> [String; 4] {
     ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(|name| format!("{prefix}{name}{suffix}"))
 }
 
-pub fn cell_state<const IN: usize, const HID: usize, A: Nonlinearity>(
+pub fn cell_state<const IN: usize, const HID: usize, A: elman::Cell>(
     prefix: &str,
     suffix: &str,
     cell: &RnnCell<IN, HID, A>,
@@ -89,13 +89,13 @@ pub fn cell_state<const IN: usize, const HID: usize, A: Nonlinearity>(
     let tensors = [
         cell.weight_ih_torch().collect(),
         cell.weight_hh_torch().collect(),
-        cell.bias_ih.to_vec(),
-        cell.bias_hh.to_vec(),
+        cell.bias_ih_torch().collect(),
+        cell.bias_hh_torch().collect(),
     ];
     cell_names(prefix, suffix).into_iter().zip(tensors).collect()
 }
 
-pub fn rnn_state<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity>(
+pub fn rnn_state<const IN: usize, const HID: usize, const LAYERS: usize, A: elman::Cell>(
     prefix: &str,
     rnn: &Rnn<IN, HID, LAYERS, A>,
 ) -> State {

@@ -3,7 +3,7 @@
 use crate::bounds::{self, CellSums, Near, Passed};
 use crate::kept::{Kept, Passes};
 use crate::support::*;
-use elman::{Level, Nonlinearity, Relu, RnnCell, Tanh};
+use elman::{Level, Relu, RnnCell, Tanh};
 use proptest::prelude::*;
 
 fn steps<const IN: usize, const HID: usize>() {
@@ -14,7 +14,7 @@ fn steps_relu<const IN: usize, const HID: usize>() {
     steps_of::<IN, HID, Relu>();
 }
 
-fn steps_of<const IN: usize, const HID: usize, A: Nonlinearity>() {
+fn steps_of<const IN: usize, const HID: usize, A: OneSum<HID>>() {
     let strategy = (any::<u64>(), weights(), values(), values(), 0..20usize);
     property(48, strategy, |(seed, weights, data, gradient, batch)| {
         let mut numbers = Numbers(seed);
@@ -53,7 +53,7 @@ fn steps_of<const IN: usize, const HID: usize, A: Nonlinearity>() {
     });
 }
 
-fn gradient_start<const IN: usize, const HID: usize, A: Nonlinearity>(
+fn gradient_start<const IN: usize, const HID: usize, A: OneSum<HID>>(
     numbers: &mut Numbers,
     values: Values,
     gradients: &mut RnnCell<IN, HID, A>,
@@ -62,7 +62,7 @@ fn gradient_start<const IN: usize, const HID: usize, A: Nonlinearity>(
 }
 
 /// Sums that start from gradients that are there.
-fn sums_from<const IN: usize, const HID: usize, A: Nonlinearity>(start: &RnnCell<IN, HID, A>) -> CellSums {
+fn sums_from<const IN: usize, const HID: usize, A: OneSum<HID>>(start: &RnnCell<IN, HID, A>) -> CellSums {
     let from = reference_cell(start);
     let mut sums = CellSums::zeros(&from);
     sums.ih.start(&from.weight_ih, &from.bias_ih);
@@ -70,7 +70,7 @@ fn sums_from<const IN: usize, const HID: usize, A: Nonlinearity>(start: &RnnCell
     sums
 }
 
-fn check_gradients<const IN: usize, const HID: usize, A: Nonlinearity>(
+fn check_gradients<const IN: usize, const HID: usize, A: OneSum<HID>>(
     sums: &CellSums,
     gradients: &RnnCell<IN, HID, A>,
 ) -> Checked {
@@ -89,7 +89,7 @@ fn sequences_relu<const IN: usize, const HID: usize>() {
     property(32, case(HID * (IN + HID)), check_sequences::<IN, HID, Relu>);
 }
 
-fn check_sequences<const IN: usize, const HID: usize, A: Nonlinearity>(case: Case) -> Checked {
+fn check_sequences<const IN: usize, const HID: usize, A: OneSum<HID>>(case: Case) -> Checked {
     let mut numbers = Numbers(case.seed);
     let mut cell = RnnCell::<IN, HID, A>::zeros_boxed();
     case.weights.fill(&mut numbers, HID, &mut cell);
@@ -187,7 +187,7 @@ fn bounds_of_relu_are_sharp() {
     sharp::<Relu>();
 }
 
-fn sharp<A: Nonlinearity>() {
+fn sharp<A: OneSum<33>>() {
     let mut numbers = Numbers(1);
     let mut cell = RnnCell::<17, 33, A>::zeros_boxed();
     Weights::Contracting.fill(&mut numbers, 33, &mut cell);

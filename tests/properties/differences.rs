@@ -9,7 +9,7 @@
 use crate::bounds::{self, CellSums, Near, Passed};
 use crate::kept::{Kept, Passes};
 use crate::support::*;
-use elman::{CrossEntropy, Embedding, Linear, Nonlinearity, Relu, Rnn, RnnCell, Tanh};
+use elman::{CrossEntropy, Embedding, Linear, Relu, Rnn, RnnCell, Tanh};
 use elman_reference::{self as reference, Cell, Loss};
 use std::cell;
 
@@ -66,7 +66,7 @@ fn cells_relu<const IN: usize, const HID: usize>() {
     cells_of::<IN, HID, Relu>();
 }
 
-fn cells_of<const IN: usize, const HID: usize, A: Nonlinearity>() {
+fn cells_of<const IN: usize, const HID: usize, A: OneSum<HID>>() {
     // Of all numbers, those that are compared.
     let (all, compared) = (cell::Cell::new(0), cell::Cell::new(0));
     let count = |near: Near| {

@@ -3,7 +3,7 @@
 use crate::bounds::{self, CellSums, Near, Passed};
 use crate::kept::{Kept, Passes};
 use crate::support::*;
-use elman::{Batch, Level, Nonlinearity, Relu, Rnn, RnnCell, Sequences, Steps, Tanh};
+use elman::{Batch, Level, Relu, Rnn, RnnCell, Sequences, Steps, Tanh};
 use proptest::prelude::*;
 
 fn stacks<const IN: usize, const HID: usize, const LAYERS: usize>() {
@@ -14,7 +14,7 @@ fn stacks_relu<const IN: usize, const HID: usize, const LAYERS: usize>() {
     stacks_of::<IN, HID, LAYERS, Relu>();
 }
 
-fn stacks_of<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity>() {
+fn stacks_of<const IN: usize, const HID: usize, const LAYERS: usize, A: OneSum<HID>>() {
     let row = HID * (IN + HID + (LAYERS - 1) * 2 * HID);
     property(32, case(row), |case| {
         let run = Stack::<IN, HID, LAYERS, A>::new(case);
@@ -33,7 +33,7 @@ fn stacks_of<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinea
     });
 }
 
-struct Stack<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> {
+struct Stack<const IN: usize, const HID: usize, const LAYERS: usize, A: OneSum<HID>> {
     case: Case,
     rnn: Rnn<IN, HID, LAYERS, A>,
     input: Rows<[f32; IN]>,
@@ -42,7 +42,7 @@ struct Stack<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinea
     d_final: Vec<[f32; HID]>,
 }
 
-impl<const IN: usize, const HID: usize, const LAYERS: usize, A: Nonlinearity> Stack<IN, HID, LAYERS, A> {
+impl<const IN: usize, const HID: usize, const LAYERS: usize, A: OneSum<HID>> Stack<IN, HID, LAYERS, A> {
     fn new(case: Case) -> Self {
         let mut numbers = Numbers(case.seed);
         let mut rnn = Rnn::zeros();

@@ -1,6 +1,7 @@
 //! Random cases: shapes and kinds of values from proptest (which shrinks them), the values from a seed.
 
-use elman::{Batch, Level, Nonlinearity, Parameters, Relu, RnnCell, Sequences, Steps};
+use elman::cells::Layout;
+use elman::{Batch, Level, Parameters, Relu, RnnCell, Sequences, Steps};
 use elman_reference::{self as reference, Cell};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
@@ -234,8 +235,19 @@ pub fn case(row: usize) -> impl Strategy<Value = Case> {
     })
 }
 
+/// A cell of one sum.
+pub trait OneSum<const HID: usize>:
+    elman::Cell + Layout<State<HID> = [f32; HID], States<HID> = Vec<[f32; HID]>>
+{
+}
+
+impl<const HID: usize, A> OneSum<HID> for A where
+    A: elman::Cell + Layout<State<HID> = [f32; HID], States<HID> = Vec<[f32; HID]>>
+{
+}
+
 /// The same cell for the reference.
-pub fn reference_cell<const IN: usize, const HID: usize, A: Nonlinearity>(cell: &RnnCell<IN, HID, A>) -> Cell {
+pub fn reference_cell<const IN: usize, const HID: usize, A: elman::Cell>(cell: &RnnCell<IN, HID, A>) -> Cell {
     let is_relu = TypeId::of::<A>() == TypeId::of::<Relu>();
     let wide = |values: &mut dyn Iterator<Item = f32>| values.map(f64::from).collect();
     Cell {
@@ -243,17 +255,22 @@ pub fn reference_cell<const IN: usize, const HID: usize, A: Nonlinearity>(cell: 
         hidden_size: HID,
         weight_ih: wide(&mut cell.weight_ih_torch()),
         weight_hh: wide(&mut cell.weight_hh_torch()),
-        bias_ih: wide(&mut cell.bias_ih.iter().copied()),
-        bias_hh: wide(&mut cell.bias_hh.iter().copied()),
+        bias_ih: wide(&mut cell.bias_ih_torch()),
+        bias_hh: wide(&mut cell.bias_hh_torch()),
         nonlinearity: if is_relu { reference::Nonlinearity::Relu } else { reference::Nonlinearity::Tanh },
     }
 }
 
 /// The parameters of a cell in PyTorch's order.
-pub fn torch_parameters<const IN: usize, const HID: usize, A: Nonlinearity>(
+pub fn torch_parameters<const IN: usize, const HID: usize, A: elman::Cell>(
     cell: &RnnCell<IN, HID, A>,
 ) -> [Vec<f32>; 4] {
-    [cell.weight_ih_torch().collect(), cell.weight_hh_torch().collect(), cell.bias_ih.to_vec(), cell.bias_hh.to_vec()]
+    [
+        cell.weight_ih_torch().collect(),
+        cell.weight_hh_torch().collect(),
+        cell.bias_ih_torch().collect(),
+        cell.bias_hh_torch().collect(),
+    ]
 }
 
 /// The names of [`torch_parameters`].

@@ -13,7 +13,7 @@
 
 use super::row::add_row;
 use super::source::{PanelRows, Source};
-use super::tile::{FewColumns, OuterPlace, PackedPlace, call_packed_tile, call_tile};
+use super::tile::{Columns, FewColumns, OuterPlace, PackedPlace, call_packed_tile, call_tile};
 use crate::kernels::cut::{Cut, Span, next_inputs, next_tile};
 use crate::kernels::rows::Rows;
 use crate::kernels::slice::{starting_at, starting_at_mut};
@@ -113,36 +113,50 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// `d_weight[k][n] += sum over the block of input[k] * d_output[n]`, `d_weight` being input-major.
+    /// `d_weight[k][n] += sum over the block of input[k] * d_output[n]`, `d_weight` being input-major, for all columns of the
+    /// matrix or those of one gate.
     #[inline(always)]
-    pub(crate) fn add_outer_products<S: Simd>(&mut self, s: S, input: &impl Source, d_weight: &mut [f32]) {
-        let inputs = d_weight.len() / self.columns;
+    pub(crate) fn add_outer_products<S: Simd>(
+        &mut self,
+        s: S,
+        input: &impl Source,
+        d_weight: &mut [f32],
+        columns: Columns,
+    ) {
+        let inputs = d_weight.len() / columns.of;
         let in_slabs = matches!(self.d_output, Gradients::Packed { .. }) && inputs >= inputs_for_slabs::<S>();
         for panel in 0..self.panels(s) {
             let panel = self.panel(s, panel);
             if self.has_few_columns(s, panel, inputs) {
-                self.add_few_columns(s, input, panel, d_weight);
+                self.add_few_columns(s, input, panel, d_weight, columns);
             } else if panel.span.is_half(s) {
-                self.add_panel(s.half(), input, panel, d_weight);
+                self.add_panel(s.half(), input, panel, d_weight, columns);
             } else if !in_slabs {
-                self.add_panel(s, input, panel, d_weight);
+                self.add_panel(s, input, panel, d_weight, columns);
             }
         }
         if in_slabs {
-            self.add_slab_by_slab(s, input, d_weight);
+            self.add_slab_by_slab(s, input, d_weight, columns);
         }
     }
 
     /// The columns of a panel, tile by tile.
     #[inline(always)]
-    fn add_panel<S: Simd, I: Source>(&self, s: S, input: &I, panel: PanelRows<'_>, d_weight: &mut [f32]) {
-        let Self { grid, columns, .. } = *self;
-        let inputs = d_weight.len() / columns;
+    fn add_panel<S: Simd, I: Source>(
+        &self,
+        s: S,
+        input: &I,
+        panel: PanelRows<'_>,
+        d_weight: &mut [f32],
+        columns: Columns,
+    ) {
+        let grid = self.grid;
+        let inputs = d_weight.len() / columns.of;
         let mut done = 0;
         while done < inputs {
             let (height, begin) = next_inputs::<S>(panel.span.width / S::LANES, done, inputs);
             // From the first new row of the gradient to the end of the tile.
-            let d_weight = &mut d_weight[done * columns..(begin + height) * columns];
+            let d_weight = &mut d_weight[done * columns.of..(begin + height) * columns.of];
             call_tile(s, height, OuterPlace { panel, grid, input, begin, d_weight, columns });
             done = begin + height;
         }
@@ -157,12 +171,19 @@ impl<'a> Block<'a> {
 
     /// The few columns of a panel, two vectors of inputs at a time.
     #[inline(always)]
-    fn add_few_columns<S: Simd, I: Source>(&self, s: S, input: &I, panel: PanelRows<'_>, d_weight: &mut [f32]) {
-        let Self { grid, columns, .. } = *self;
+    fn add_few_columns<S: Simd, I: Source>(
+        &self,
+        s: S,
+        input: &I,
+        panel: PanelRows<'_>,
+        d_weight: &mut [f32],
+        columns: Columns,
+    ) {
+        let grid = self.grid;
         let together = 2 * S::LANES;
-        for (d_weight, begin) in d_weight.chunks_mut(together * columns).zip((0..).step_by(together)) {
+        for (d_weight, begin) in d_weight.chunks_mut(together * columns.of).zip((0..).step_by(together)) {
             let place = OuterPlace { panel, grid, input, begin, d_weight, columns };
-            match columns - panel.span.first {
+            match columns.count - panel.span.first {
                 1 => s.call(FewColumns::<I, 1>(place)),
                 2 => s.call(FewColumns::<I, 2>(place)),
                 3 => s.call(FewColumns::<I, 3>(place)),
@@ -173,9 +194,9 @@ impl<'a> Block<'a> {
 
     /// The columns of all panels of whole vectors, for the inputs of some tiles after those of others.
     #[inline(always)]
-    fn add_slab_by_slab<S: Simd, I: Source>(&mut self, s: S, input: &I, d_weight: &mut [f32]) {
-        let (grid, columns) = (self.grid, self.columns);
-        let (rows, inputs) = (grid.0 * grid.1, d_weight.len() / columns);
+    fn add_slab_by_slab<S: Simd, I: Source>(&mut self, s: S, input: &I, d_weight: &mut [f32], columns: Columns) {
+        let grid = self.grid;
+        let (rows, inputs) = (grid.0 * grid.1, d_weight.len() / columns.of);
         let mut done = 0;
         while done < inputs {
             let (height, begin) = next_tile(S::TILE_ROWS, done, inputs);
@@ -189,7 +210,7 @@ impl<'a> Block<'a> {
                 2 => copy_inputs::<I, 2>(input, grid, begin, slabs),
                 _ => copy_inputs::<I, 1>(input, grid, begin, slabs),
             }
-            let d_weight = &mut d_weight[done * columns..(begin + tiles * height) * columns];
+            let d_weight = &mut d_weight[done * columns.of..(begin + tiles * height) * columns.of];
             for panel in 0..self.panels(s) {
                 let panel = self.panel(s, panel);
                 if panel.span.is_half(s) || self.has_few_columns(s, panel, inputs) {
@@ -199,7 +220,7 @@ impl<'a> Block<'a> {
                 let (shape, d_output) = ((height, width / S::LANES), &panel.data[..rows * width]);
                 // A last tile may begin before its new rows; then it is alone.
                 let slabs = self.slabs.chunks_exact(rows * height).take(tiles);
-                for (inputs, d_weight) in slabs.zip(d_weight.chunks_mut(height * columns)) {
+                for (inputs, d_weight) in slabs.zip(d_weight.chunks_mut(height * columns.of)) {
                     call_packed_tile(s, shape, PackedPlace { d_output, inputs, d_weight, first, columns });
                 }
             }

@@ -19,3 +19,5 @@ pub(crate) use cascade::{BlockSums, Cascade, RowCascade, TENSORS, add};
 pub(crate) use row::{add_outer_product, add_row};
 #[cfg(feature = "alloc")]
 pub(crate) use source::Source;
+#[cfg(feature = "alloc")]
+pub(crate) use tile::Columns;

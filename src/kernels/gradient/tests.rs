@@ -1,6 +1,6 @@
 //! Gradients of weights and biases: blocks in every way that they may lie, single rows, and cascades.
 
-use super::{Block, BlockSums, Cascade, RowCascade, Source, TENSORS, add_outer_product, add_row};
+use super::{Block, BlockSums, Cascade, Columns, RowCascade, Source, TENSORS, add_outer_product, add_row};
 use crate::kernels::rows::Rows;
 use crate::kernels::testing::{Sum, UNTOUCHED, assert_near, assert_same, at_every_level, gamma, numbers};
 use crate::simd::{Kernel, Level, Simd};
@@ -57,7 +57,7 @@ impl<I: Source> Kernel for Given<'_, I> {
             Lie::Packed => Block::pack(s, &d_output, grid, columns, &mut memory),
             Lie::InPlace => Block::in_place(d_output, grid, columns, &mut memory),
         };
-        block.add_outer_products(s, input, d_weight);
+        block.add_outer_products(s, input, d_weight, Columns::all(columns));
         block.add_rows(s, d_biases);
     }
 }

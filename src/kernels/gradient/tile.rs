@@ -15,7 +15,31 @@ pub(super) struct OuterPlace<'a, I> {
     pub(super) begin: usize,
     /// The rows of the gradient that end with the tile; the first rows of the tile may be missing, as done already.
     pub(super) d_weight: &'a mut [f32],
-    pub(super) columns: usize,
+    pub(super) columns: Columns,
+}
+
+/// Which columns of a gradient: all of them, or those of a gate.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns {
+    /// The first one.
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+    /// Those of all gates: numbers from one row to the next.
+    pub(crate) of: usize,
+}
+
+impl Columns {
+    /// The columns of a matrix of one gate.
+    #[inline(always)]
+    pub(crate) fn all(count: usize) -> Self {
+        Self { first: 0, count, of: count }
+    }
+
+    /// Where a vector of a row begins, and where these columns end.
+    #[inline(always)]
+    fn vector<S: Simd>(self, _: S, first: usize, v: usize) -> (usize, usize) {
+        (self.first + self.count.min(first + v * S::LANES), self.first + self.count)
+    }
 }
 
 /// Evaluates `$call!(M, V)` for a shape of (inputs, vectors), one that [`next_tile`] can name.
@@ -133,9 +157,9 @@ impl<I: Source, const M: usize> Kernel for FewColumns<'_, I, M> {
         unrolled!(m < M, {
             unrolled!(v of 0 1, {
                 s.store(sums[m][v], &mut numbers);
-                let rows = d_weight.chunks_exact_mut(columns).skip(v * S::LANES);
+                let rows = d_weight.chunks_exact_mut(columns.of).skip(v * S::LANES);
                 for (row, sum) in rows.zip(&numbers[..S::LANES]) {
-                    row[first + m] += sum;
+                    row[columns.first + first + m] += sum;
                 }
             });
         });
@@ -147,9 +171,9 @@ pub(super) struct PackedPlace<'a> {
     pub(super) d_output: &'a [f32],
     pub(super) inputs: &'a [f32],
     pub(super) d_weight: &'a mut [f32],
-    /// The first column.
+    /// The first column of the panel.
     pub(super) first: usize,
-    pub(super) columns: usize,
+    pub(super) columns: Columns,
 }
 
 /// [`OuterTile`] of a [`PackedPlace`]: one loop over all rows.
@@ -178,10 +202,10 @@ impl<const M: usize, const V: usize> Kernel for PackedOuterTile<'_, M, V> {
 
 /// Prefetches what [`add_sums`] adds to.
 #[inline(always)]
-fn prefetch_rows<S: Simd, const V: usize>(s: S, d_weight: &[f32], first: usize, columns: usize) {
-    for row in d_weight.chunks(columns) {
+fn prefetch_rows<S: Simd, const V: usize>(s: S, d_weight: &[f32], first: usize, columns: Columns) {
+    for row in d_weight.chunks(columns.of) {
         for v in 0..V {
-            s.prefetch(&row[columns.min(first + v * S::LANES)..]);
+            s.prefetch(&row[columns.vector(s, first, v).0..]);
         }
     }
 }
@@ -194,27 +218,26 @@ fn add_sums<S: Simd, const M: usize, const V: usize>(
     sums: &[[S::F32; V]; M],
     d_weight: &mut [f32],
     first: usize,
-    columns: usize,
+    columns: Columns,
 ) {
-    let skip = M - d_weight.len() / columns;
+    let skip = M - d_weight.len() / columns.of;
     let mut totals: [[S::F32; V]; M] = zeros();
     // All rows are read before any is written: next to a part of a vector that is on its way, a read waits.
     unrolled!(m < M, {
         if m >= skip {
-            let begin = (m - skip) * columns;
-            let row = &d_weight[begin..begin + columns];
+            let row = starting_at(d_weight, (m - skip) * columns.of);
             unrolled!(v < V, {
-                let to = starting_at(row, columns.min(first + v * S::LANES));
-                totals[m][v] = s.add(load_some(s, to), sums[m][v]);
+                let (begin, end) = columns.vector(s, first, v);
+                totals[m][v] = s.add(load_some(s, &row[begin..end]), sums[m][v]);
             });
         }
     });
     unrolled!(m < M, {
         if m >= skip {
-            let begin = (m - skip) * columns;
-            let row = &mut d_weight[begin..begin + columns];
+            let row = starting_at_mut(d_weight, (m - skip) * columns.of);
             unrolled!(v < V, {
-                store_some(s, totals[m][v], starting_at_mut(row, columns.min(first + v * S::LANES)));
+                let (begin, end) = columns.vector(s, first, v);
+                store_some(s, totals[m][v], &mut row[begin..end]);
             });
         }
     });

@@ -14,16 +14,16 @@ use crate::kernels::tuning::SAMPLES_TOGETHER;
 use crate::simd::{Kernel, Simd, load_some, store_some};
 use core::marker::PhantomData;
 
-/// The parameters of a cell.
+/// The parameters of a cell, whose rows `R` have a number for every gate of every neuron.
 #[derive(Clone, Copy)]
-pub(crate) struct Weights<'a, const IN: usize, const HID: usize> {
-    pub(crate) weight_ih: &'a [[f32; HID]; IN],
-    pub(crate) weight_hh: &'a [[f32; HID]; HID],
-    pub(crate) bias_ih: &'a [f32; HID],
-    pub(crate) bias_hh: &'a [f32; HID],
+pub(crate) struct Weights<'a, R, const IN: usize, const HID: usize> {
+    pub(crate) weight_ih: &'a [R; IN],
+    pub(crate) weight_hh: &'a [R; HID],
+    pub(crate) bias_ih: &'a R,
+    pub(crate) bias_hh: &'a R,
 }
 
-impl<const IN: usize, const HID: usize> Weights<'_, IN, HID> {
+impl<const IN: usize, const HID: usize> Weights<'_, [f32; HID], IN, HID> {
     /// The next state.
     #[inline(always)]
     pub(crate) fn step<S: Simd, A: Activation>(&self, s: S, cell: A, x: &[f32; IN], h: &[f32; HID]) -> [f32; HID] {
@@ -64,20 +64,20 @@ impl<const IN: usize, const HID: usize> Weights<'_, IN, HID> {
 /// `dh = W_hh^T dz`, `dW += dz (x, h)^T`, `db += dz`.
 pub(crate) struct StepBackward<'a, A, const IN: usize, const HID: usize> {
     pub(crate) cell: PhantomData<A>,
-    pub(crate) weights: Weights<'a, IN, HID>,
+    pub(crate) weights: Weights<'a, [f32; HID], IN, HID>,
     /// `x`, `h`, `h_next`
     pub(crate) step: (&'a [f32; IN], &'a [f32; HID], &'a [f32; HID]),
     pub(crate) d_h_next: &'a [f32; HID],
     pub(crate) d_x: Option<&'a mut [f32; IN]>,
-    pub(crate) gradients: Gradients<'a, IN, HID>,
+    pub(crate) gradients: Gradients<'a, [f32; HID], IN, HID>,
 }
 
 /// What the gradients of the parameters of a cell are added to.
-pub(crate) struct Gradients<'a, const IN: usize, const HID: usize> {
-    pub(crate) weight_ih: &'a mut [[f32; HID]; IN],
-    pub(crate) weight_hh: &'a mut [[f32; HID]; HID],
-    pub(crate) bias_ih: &'a mut [f32; HID],
-    pub(crate) bias_hh: &'a mut [f32; HID],
+pub(crate) struct Gradients<'a, R, const IN: usize, const HID: usize> {
+    pub(crate) weight_ih: &'a mut [R; IN],
+    pub(crate) weight_hh: &'a mut [R; HID],
+    pub(crate) bias_ih: &'a mut R,
+    pub(crate) bias_hh: &'a mut R,
 }
 
 impl<A: Activation, const IN: usize, const HID: usize> Kernel for StepBackward<'_, A, IN, HID> {
@@ -117,7 +117,7 @@ fn d_sums<S: Simd, A: Activation, const N: usize>(s: S, d: &[f32; N], y: &[f32; 
 #[cfg(feature = "alloc")]
 pub(crate) struct Steps<'a, A, const IN: usize, const HID: usize> {
     pub(crate) cell: A,
-    pub(crate) weights: Weights<'a, IN, HID>,
+    pub(crate) weights: Weights<'a, [f32; HID], IN, HID>,
     /// One sample.
     pub(crate) input: Rows<'a>,
     /// The state before the first step.
@@ -163,5 +163,22 @@ impl<A: Activation, const HID: usize> Kernel for OneSample<'_, A, HID> {
             add_product(s, self.weight_hh, before, state, self.cell);
             before = state;
         }
+    }
+}
+
+/// A step whose sums begin with a row of a table: `h' = f(row + W_hh h)`.
+pub(crate) struct TokenStep<'a, A, const HID: usize> {
+    pub(crate) cell: A,
+    pub(crate) weight_hh: &'a [[f32; HID]; HID],
+    pub(crate) row: &'a [f32; HID],
+    pub(crate) h: &'a mut [f32; HID],
+}
+
+impl<A: Activation, const HID: usize> Kernel for TokenStep<'_, A, HID> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        *self.h = evaluate(s, &product(self.row, self.weight_hh, State(self.h)), self.cell);
     }
 }

@@ -152,7 +152,7 @@ impl<const IN: usize, const HID: usize> Cell<IN, HID> {
         Self { weight_ih: boxed(11), weight_hh, bias_ih: array(13), bias_hh: array(14) }
     }
 
-    fn weights(&self) -> Weights<'_, IN, HID> {
+    fn weights(&self) -> Weights<'_, [f32; HID], IN, HID> {
         let Self { weight_ih, weight_hh, bias_ih, bias_hh } = self;
         Weights { weight_ih, weight_hh, bias_ih, bias_hh }
     }
@@ -178,7 +178,7 @@ impl<const IN: usize, const HID: usize> Cell<IN, HID> {
 /// A step of some samples together, which is also one of each alone.
 struct Together<'a, A, const IN: usize, const HID: usize>(
     A,
-    Weights<'a, IN, HID>,
+    Weights<'a, [f32; HID], IN, HID>,
     &'a [[f32; IN]],
     &'a mut [[f32; HID]],
 );

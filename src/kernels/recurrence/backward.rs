@@ -12,7 +12,7 @@
 use super::in_lanes;
 use super::work::{Backward, BackwardInputs};
 use crate::cells::Activation;
-use crate::kernels::gradient::{Block, Source};
+use crate::kernels::gradient::{Block, Columns, Source};
 use crate::kernels::order::{STEPS_PER_BLOCK, blocks_from_the_end};
 use crate::kernels::rows::Rows;
 use crate::kernels::throughput::projection::Projection;
@@ -29,7 +29,7 @@ impl<A: Activation> Kernel for BackwardOf<'_, '_, A> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self(Backward { inputs, scratch, d_input, d_initial, gradients }, _) = self;
+        let Self(Backward { inputs, scratch, d_input, d_initial, gradients, .. }, _) = self;
         let BackwardInputs { hidden, samples, steps, input, initial, output, d_output, d_final: last, packed, .. } =
             inputs;
         let in_lanes = back_in_lanes(S::LANES, hidden, samples);
@@ -78,7 +78,7 @@ impl<A: Activation> Kernel for BackwardOf<'_, '_, A> {
                     ahead,
                 };
                 let epilogue = BeforeActivation { cell: PhantomData::<A>, states: output.along_outer(0, step) };
-                multiply(s, [&packed.recurrent; 2], step % 2 == 1, (1, samples), &mut work, epilogue);
+                multiply(s, [&packed.recurrent[0]; 2], step % 2 == 1, (1, samples), &mut work, epilogue);
             }
             if in_lanes {
                 let inputs = inputs.skip_inner(start);
@@ -93,8 +93,8 @@ impl<A: Activation> Kernel for BackwardOf<'_, '_, A> {
                 Block::pack(s, &d_sum_rows, grid, hidden, block_memory)
             };
             let [d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh] = &mut gradients.tensors;
-            block.add_outer_products(s, &input.skip_inner(start), d_weight_ih);
-            block.add_outer_products(s, &Previous { initial, output, first: start }, d_weight_hh);
+            block.add_outer_products(s, &input.skip_inner(start), d_weight_ih, Columns::all(hidden));
+            block.add_outer_products(s, &Previous { initial, output, first: start }, d_weight_hh, Columns::all(hidden));
             block.add_rows(s, [&mut **d_bias_ih, &mut **d_bias_hh]);
             gradients.count_block();
             if !d_input.is_empty() && !in_lanes {
@@ -115,7 +115,7 @@ impl<A: Activation> Kernel for BackwardOf<'_, '_, A> {
             }
             // The gradient of the state before the block: W_hh^T dz of its first step.
             let projection = Projection {
-                panels: &packed.recurrent,
+                panels: &packed.recurrent[0],
                 input: d_sum_rows,
                 bias: None,
                 out: d_initial,
@@ -153,10 +153,10 @@ fn last_step<S: Simd, A: Activation>(
 }
 
 /// The hidden states that the steps from `first` on started from.
-struct Previous<'a> {
-    initial: Rows<'a>,
-    output: Rows<'a>,
-    first: usize,
+pub(super) struct Previous<'a> {
+    pub(super) initial: Rows<'a>,
+    pub(super) output: Rows<'a>,
+    pub(super) first: usize,
 }
 
 impl Source for Previous<'_> {

@@ -25,13 +25,16 @@ impl<A: Activation> Kernel for ForwardOf<'_, A> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self(Forward { mut input, mut initial, packed, mut out, mut samples, steps, scratch }, cell) = self;
+        let Self(work, cell) = self;
+        let Forward { mut input, mut initial, packed, mut out, mut samples, steps, scratch, .. } = work;
         let hidden = packed.recurrent.columns();
         let mut in_lanes = samples_in_lanes(S::LANES, hidden, samples);
         while in_lanes > 0 {
             let done = in_lanes.min(2 * S::LANES);
             let (now, later) = out.split_at_mut(done * steps * hidden);
-            in_lanes::forward::<S, A>(s, Forward { input, initial, packed, out: now, samples: done, steps, scratch });
+            let (initial_c, c, kept) = (Rows::ZEROS, &mut [][..], &mut [][..]);
+            let work = Forward { input, initial, initial_c, packed, out: now, c, kept, samples: done, steps, scratch };
+            in_lanes::forward::<S, A>(s, work);
             (input, initial) = (input.skip_outer(done), initial.skip_outer(done));
             (out, samples, in_lanes) = (later, samples - done, in_lanes - done);
         }

@@ -17,7 +17,7 @@ use core::ops::Range;
 /// [`Forward`] over samples of one whole vector or two.
 #[inline(always)]
 pub(crate) fn forward<S: Simd, A: Activation>(s: S, work: Forward<'_>) {
-    let Forward { input, initial, packed, out, samples, steps, scratch } = work;
+    let Forward { input, initial, packed, out, samples, steps, scratch, .. } = work;
     let (inputs, hidden) = (packed.input.rows(), packed.recurrent.columns());
     let chains = [chains(inputs, hidden), chains(hidden, hidden)];
     let weights = [packed.input_of_neurons.weights(), packed.recurrent_of_neurons.weights()];

@@ -4,10 +4,8 @@
 
 pub(crate) mod backward;
 pub(crate) mod forward;
-#[cfg(all(test, feature = "std"))]
-mod gated;
-#[cfg(all(test, feature = "std"))]
-mod gated_tests;
+pub(crate) mod gated_backward;
+pub(crate) mod gated_forward;
 mod in_lanes;
 pub(crate) mod packed;
 #[cfg(all(test, feature = "std"))]

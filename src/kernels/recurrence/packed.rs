@@ -1,5 +1,6 @@
 //! The weights of one recurrent layer, packed for its passes over batches.
 
+use crate::cells::Feeds;
 use crate::kernels::lanes::tile::NeuronTiles;
 use crate::kernels::scratch::Scratch;
 use crate::kernels::throughput::panels::Panels;
@@ -10,7 +11,7 @@ use crate::kernels::tuning::{back_in_lanes, samples_in_lanes};
 pub(crate) struct PackedCell {
     pub(crate) input: Panels,
     pub(crate) recurrent: Panels,
-    /// `bias_ih + bias_hh`
+    /// Where each sum starts: its biases, added.
     pub(crate) bias: Scratch,
     /// For samples in lanes: what each neuron is given by each input, and by each neuron.
     pub(crate) input_of_neurons: NeuronTiles,
@@ -19,11 +20,24 @@ pub(crate) struct PackedCell {
 
 impl PackedCell {
     /// Packs what a projection of the inputs reads, of input-major weights.
-    pub(crate) fn pack_input(&mut self, lanes: usize, weight_ih: &[f32], [bias_ih, bias_hh]: [&[f32]; 2]) {
-        let hidden = bias_ih.len();
-        self.input.pack(lanes, weight_ih, 1, hidden);
-        for (to, (a, b)) in self.bias.get(hidden).iter_mut().zip(bias_ih.iter().zip(bias_hh)) {
-            *to = a + b;
+    pub(crate) fn pack_input(
+        &mut self,
+        lanes: usize,
+        feeds: &Feeds,
+        weight_ih: &[f32],
+        [bias_ih, bias_hh]: [&[f32]; 2],
+    ) {
+        let hidden = bias_ih.len() / feeds.gates;
+        self.input.pack(lanes, weight_ih, feeds.gates, hidden);
+        let bias = self.bias.get(feeds.sums * hidden);
+        for (sum, to) in bias.chunks_exact_mut(hidden).enumerate() {
+            let of_input = bias_ih.chunks_exact(hidden).nth(sum);
+            let of_state = feeds.recurrent_gates[sum].map(|gate| &bias_hh[gate * hidden..]);
+            match (of_input, of_state) {
+                (Some(a), Some(b)) => to.iter_mut().zip(a.iter().zip(b)).for_each(|(to, (a, b))| *to = a + b),
+                (Some(only), None) | (None, Some(only)) => to.copy_from_slice(&only[..hidden]),
+                (None, None) => to.fill(0.0),
+            }
         }
     }
 
@@ -31,12 +45,13 @@ impl PackedCell {
     pub(crate) fn pack_recurrent(
         &mut self,
         lanes: usize,
+        feeds: &Feeds,
         [weight_ih, weight_hh]: [&[f32]; 2],
         hidden: usize,
         samples: usize,
     ) {
-        self.recurrent.pack(lanes, weight_hh, 1, hidden);
-        if samples_in_lanes(lanes, hidden, samples) > 0 {
+        self.recurrent.pack(lanes, weight_hh, feeds.gates, hidden);
+        if feeds.sums == 1 && samples_in_lanes(lanes, hidden, samples) > 0 {
             self.input_of_neurons.pack_transposed(weight_ih, hidden);
             self.recurrent_of_neurons.pack_transposed(weight_hh, hidden);
         }
@@ -47,7 +62,8 @@ impl PackedCell {
 #[derive(Default, Debug)]
 pub(crate) struct PackedTranspose {
     pub(crate) input: Panels,
-    pub(crate) recurrent: Panels,
+    /// Of the gates whose sums lie side by side, and of the others, if there are some.
+    pub(crate) recurrent: [Panels; 2],
     /// For samples in lanes: what each input gives to each neuron, and each neuron to each.
     pub(crate) input_of_neurons: NeuronTiles,
     pub(crate) recurrent_of_neurons: NeuronTiles,
@@ -59,19 +75,27 @@ impl PackedTranspose {
     pub(crate) fn pack(
         &mut self,
         lanes: usize,
+        feeds: &Feeds,
         weight_ih: Option<&[f32]>,
         weight_hh: &[f32],
         hidden: usize,
         samples: usize,
     ) {
-        let in_lanes = back_in_lanes(lanes, hidden, samples);
-        let recurrent = Some((weight_hh, &mut self.recurrent, &mut self.recurrent_of_neurons));
-        let input = weight_ih.map(|weights| (weights, &mut self.input, &mut self.input_of_neurons));
-        for (weights, panels, of_neurons) in recurrent.into_iter().chain(input) {
-            panels.pack_transposed(lanes, weights, hidden);
+        let row = feeds.gates * hidden;
+        let in_lanes = feeds.sums == 1 && back_in_lanes(lanes, hidden, samples);
+        let run = feeds.first_run() * hidden;
+        self.recurrent[0].pack_transposed_columns(lanes, weight_hh, row, 0..run);
+        if run < row {
+            self.recurrent[1].pack_transposed_columns(lanes, weight_hh, row, run..row);
+        }
+        if let Some(weight_ih) = weight_ih {
+            self.input.pack_transposed(lanes, weight_ih, row);
             if in_lanes {
-                of_neurons.pack(weights, hidden);
+                self.input_of_neurons.pack(weight_ih, hidden);
             }
+        }
+        if in_lanes {
+            self.recurrent_of_neurons.pack(weight_hh, hidden);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::backward::BackwardOf;
 use super::forward::ForwardOf;
 use super::packed::{PackedCell, PackedTranspose};
 use super::work::{Backward, BackwardInputs, Forward};
-use crate::cells::{Relu, Tanh};
+use crate::cells::{Feeds, Layout, Relu, Tanh};
 use crate::kernels::gradient::{BlockSums, Cascade};
 use crate::kernels::rows::Rows;
 use crate::kernels::scratch::Scratch;
@@ -17,6 +17,9 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 
 const MOST_SAMPLES: usize = 40;
+
+/// Of both cells.
+const FEEDS: Feeds = Tanh::FEEDS;
 
 /// A layer and the sequences that go through it.
 struct Layer {
@@ -120,13 +123,15 @@ fn check_forward<A: ScalarCell>(level: Level, cell: A) {
             for (samples, input) in counts.iter().flat_map(|samples| views.map(|view| (*samples, view))) {
                 let mut packed = PackedCell::default();
                 let [a, b] = &layer.biases;
-                packed.pack_input(level.lanes(), &layer.weight_ih, [a, b]);
-                packed.pack_recurrent(level.lanes(), [&layer.weight_ih, &layer.weight_hh], hidden, samples);
+                packed.pack_input(level.lanes(), &FEEDS, &layer.weight_ih, [a, b]);
+                packed.pack_recurrent(level.lanes(), &FEEDS, [&layer.weight_ih, &layer.weight_hh], hidden, samples);
                 let mut out = vec![UNTOUCHED; samples * steps * hidden + 40];
                 let (to, behind) = out.split_at_mut(samples * steps * hidden);
                 let initial = Rows::one_a_sample(&layer.initial, hidden);
                 let scratch = &mut scratch;
-                let work = Forward { input, initial, packed: &packed, out: to, samples, steps, scratch };
+                let (initial_c, c, kept) = (Rows::ZEROS, &mut [][..], &mut [][..]);
+                let work =
+                    Forward { input, initial, initial_c, packed: &packed, out: to, c, kept, samples, steps, scratch };
                 level.run(ForwardOf(work, cell));
                 assert_same(to, &states[..samples * steps * hidden], || layer.case(level, samples));
                 assert_same(behind, &[UNTOUCHED; 40], || layer.case(level, samples));
@@ -154,14 +159,17 @@ fn forward_of_groups() {
             for samples in [MOST_SAMPLES * times, MOST_SAMPLES * times - 1, MOST_SAMPLES * times - 13] {
                 let mut packed = PackedCell::default();
                 let [a, b] = &layer.biases;
-                packed.pack_input(level.lanes(), &layer.weight_ih, [a, b]);
-                packed.pack_recurrent(level.lanes(), [&layer.weight_ih, &layer.weight_hh], hidden, samples);
+                packed.pack_input(level.lanes(), &FEEDS, &layer.weight_ih, [a, b]);
+                packed.pack_recurrent(level.lanes(), &FEEDS, [&layer.weight_ih, &layer.weight_hh], hidden, samples);
                 let mut out = vec![UNTOUCHED; samples * 2 * hidden];
                 let work = Forward {
                     input: Rows::batch_first(&x, 3, 2),
                     initial: Rows::one_a_sample(&initial, hidden),
+                    initial_c: Rows::ZEROS,
                     packed: &packed,
                     out: &mut out,
+                    c: &mut [],
+                    kept: &mut [],
                     samples,
                     steps: 2,
                     scratch: &mut [Scratch::default()],
@@ -265,7 +273,7 @@ fn check_backward<A: ScalarCell>(level: Level) {
                 let has_d_input = samples % 3 != 0;
                 let mut packed = PackedTranspose::default();
                 let weight_ih = has_d_input.then_some(layer.weight_ih.as_slice());
-                packed.pack(level.lanes(), weight_ih, &layer.weight_hh, hidden, samples);
+                packed.pack(level.lanes(), &FEEDS, weight_ih, &layer.weight_hh, hidden, samples);
                 let before = [inputs * hidden, hidden * hidden, hidden, hidden].map(|len| numbers(9, len));
                 let mut tensors = before.clone();
                 let mut d_input = vec![UNTOUCHED; samples * steps * inputs];
@@ -281,11 +289,16 @@ fn check_backward<A: ScalarCell>(level: Level) {
                             output: Rows::batch_first(&states, hidden, steps),
                             d_output: Rows::batch_first(&d_output, hidden, steps),
                             d_final: d_final.map(|rows| Rows::one_a_sample(rows, hidden)),
+                            initial_c: Rows::ZEROS,
+                            c: Rows::ZEROS,
+                            kept: Rows::ZEROS,
+                            d_final_c: None,
                             packed: &packed,
                         },
                         scratch: &mut Scratch::default(),
                         d_input: has_d_input.then_some(&mut d_input),
                         d_initial: &mut d_initial,
+                        d_initial_c: &mut [],
                         gradients: &mut BlockSums {
                             tensors: tensors.each_mut().map(Vec::as_mut_slice),
                             cascade: &mut Cascade::default(),

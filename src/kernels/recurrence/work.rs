@@ -10,9 +10,15 @@ pub(crate) struct Forward<'a> {
     pub(crate) input: Rows<'a>,
     /// One row a sample.
     pub(crate) initial: Rows<'a>,
+    /// The same of `c`, for cells that carry one.
+    pub(crate) initial_c: Rows<'a>,
     pub(crate) packed: &'a PackedCell,
     /// `[samples][steps][hidden]`
     pub(crate) out: &'a mut [f32],
+    /// `c` after every step, and what cells of gates keep for the backward, `[samples][steps][SUMS][hidden]`; nothing for
+    /// cells that have neither.
+    pub(crate) c: &'a mut [f32],
+    pub(crate) kept: &'a mut [f32],
     pub(crate) samples: usize,
     pub(crate) steps: usize,
     /// One for every group of samples, of which the first is used.
@@ -32,6 +38,12 @@ pub(crate) struct BackwardInputs<'a> {
     pub(crate) d_output: Rows<'a>,
     /// Gradient of the last hidden state, one row a sample, on top of `d_output`.
     pub(crate) d_final: Option<Rows<'a>>,
+    /// For cells of gates: `c` before the first step and after every step, what the forward has kept, and the gradient of the
+    /// last `c`.
+    pub(crate) initial_c: Rows<'a>,
+    pub(crate) c: Rows<'a>,
+    pub(crate) kept: Rows<'a>,
+    pub(crate) d_final_c: Option<Rows<'a>>,
     pub(crate) packed: &'a PackedTranspose,
 }
 
@@ -50,6 +62,10 @@ impl BackwardInputs<'_> {
             output: self.output.skip_outer(samples),
             d_output: self.d_output.skip_outer(samples),
             d_final: self.d_final.map(|rows| rows.skip_outer(samples)),
+            initial_c: self.initial_c.skip_outer(samples),
+            c: self.c.skip_outer(samples),
+            kept: self.kept.skip_outer(samples),
+            d_final_c: self.d_final_c.map(|rows| rows.skip_outer(samples)),
             ..self
         };
         (Self { samples, ..self }, rest)
@@ -64,6 +80,8 @@ pub(crate) struct Backward<'a, 'g> {
     pub(crate) d_input: Option<&'a mut [f32]>,
     /// `[samples][hidden]`: what reaches the block before, and at the end the gradient of the initial state.
     pub(crate) d_initial: &'a mut [f32],
+    /// The same of `c`.
+    pub(crate) d_initial_c: &'a mut [f32],
     /// Gradients of the weights of the input and of the recurrence, and of both biases, are added to these.
     pub(crate) gradients: &'a mut BlockSums<'g>,
 }

@@ -2,6 +2,7 @@
 
 use crate::kernels::cut::{Cut, Span};
 use crate::kernels::scratch::Scratch;
+use core::ops::Range;
 
 /// A matrix of `K` rows cut into panels of columns ([`Cut`]), each row after row, padded with zeros.
 ///
@@ -42,11 +43,16 @@ impl Panels {
 
     /// Packs the transpose of `matrix`, whose rows have `rows` numbers, for vectors of `lanes`.
     pub(crate) fn pack_transposed(&mut self, lanes: usize, matrix: &[f32], rows: usize) {
-        self.pack_with(lanes, rows, 1, matrix.len() / rows, |panel, _, Span { first, width }| {
-            for (column, row) in matrix.chunks_exact(rows).skip(first).take(width).enumerate() {
+        self.pack_transposed_columns(lanes, matrix, rows, 0..rows);
+    }
+
+    /// The same of some columns of `matrix`.
+    pub(crate) fn pack_transposed_columns(&mut self, lanes: usize, matrix: &[f32], row: usize, of: Range<usize>) {
+        self.pack_with(lanes, of.len(), 1, matrix.len() / row, |panel, _, Span { first, width }| {
+            for (column, row) in matrix.chunks_exact(row).skip(first).take(width).enumerate() {
                 // By index: `step_by` takes three times as many instructions.
                 let mut to = column;
-                for x in row {
+                for x in &row[of.clone()] {
                     panel[to] = *x;
                     to += width;
                 }
