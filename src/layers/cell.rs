@@ -58,22 +58,14 @@ pub(crate) struct OneStepBack<'a, C: Cell, const IN: usize, const HID: usize> {
 #[cfg(feature = "alloc")]
 pub(crate) struct AllSteps<'a, C: Cell, const IN: usize, const HID: usize> {
     pub(crate) weights: Weights<'a, C::Row<HID>, IN, HID>,
-    pub(crate) input: AloneInput<'a>,
+    /// Its inputs, of one sample, or what `W_ih` and the biases make of them.
+    pub(crate) input: Rows<'a>,
     /// Before the first step.
     pub(crate) before: &'a C::State<HID>,
     /// The states after every step.
     pub(crate) h: &'a mut [[f32; HID]],
     pub(crate) c: &'a mut [f32],
     pub(crate) kept: &'a mut [f32],
-}
-
-/// What drives a sample alone.
-#[cfg(feature = "alloc")]
-pub(crate) enum AloneInput<'a> {
-    /// Its inputs.
-    Rows(Rows<'a>),
-    /// What `W_ih` and the biases make of them. For a cell of one sum they stand where its states will.
-    Projected(&'a [f32]),
 }
 
 /// The kernels of a cell. The passes over batches are not generic functions: they are compiled once, in this crate, and not
@@ -85,6 +77,11 @@ pub(crate) trait Kernels: Layout {
     fn backward(level: Level, work: Backward<'_, '_>);
     #[cfg(feature = "alloc")]
     fn steps<S: Simd, const IN: usize, const HID: usize>(s: S, steps: AllSteps<'_, Self, IN, HID>)
+    where
+        Self: Cell;
+    /// The same of inputs that are projected already. For a cell of one sum they stand where its states will.
+    #[cfg(feature = "alloc")]
+    fn projected_steps<S: Simd, const IN: usize, const HID: usize>(s: S, steps: AllSteps<'_, Self, IN, HID>)
     where
         Self: Cell;
     fn step<S: Simd, const IN: usize, const HID: usize>(s: S, step: OneStep<'_, Self, IN, HID>)
@@ -138,12 +135,13 @@ macro_rules! impl_cell {
             #[inline(always)]
             fn steps<S: Simd, const IN: usize, const HID: usize>(s: S, steps: AllSteps<'_, Self, IN, HID>) {
                 let AllSteps { weights, input, before, h: states, .. } = steps;
-                match input {
-                    AloneInput::Rows(input) => Steps { cell: $cell, weights, input, before, states }.run(s),
-                    AloneInput::Projected(_) => {
-                        OneSample { cell: $cell, weight_hh: weights.weight_hh, before, states }.run(s);
-                    }
-                }
+                Steps { cell: $cell, weights, input, before, states }.run(s);
+            }
+            #[cfg(feature = "alloc")]
+            #[inline(always)]
+            fn projected_steps<S: Simd, const IN: usize, const HID: usize>(s: S, steps: AllSteps<'_, Self, IN, HID>) {
+                let AllSteps { weights, before, h: states, .. } = steps;
+                OneSample { cell: $cell, weight_hh: weights.weight_hh, before, states }.run(s);
             }
             #[inline(always)]
             fn step<S: Simd, const IN: usize, const HID: usize>(s: S, step: OneStep<'_, Self, IN, HID>) {
@@ -204,12 +202,15 @@ macro_rules! impl_cell {
             #[inline(always)]
             fn steps<S: Simd, const IN: usize, const HID: usize>(s: S, steps: AllSteps<'_, Self, IN, HID>) {
                 let AllSteps { weights, input, before, h, c, kept } = steps;
-                let input = match input {
-                    AloneInput::Rows(rows) => Ok(rows),
-                    AloneInput::Projected(rows) => Err(rows),
-                };
                 let (cell, before) = (PhantomData::<$cell>, (before.h(), before.c()));
-                GatedSteps { cell, weights, input, before, h, c, kept }.run(s);
+                GatedSteps { cell, weights, input, before, h, c, kept }.run::<S, false>(s);
+            }
+            #[cfg(feature = "alloc")]
+            #[inline(always)]
+            fn projected_steps<S: Simd, const IN: usize, const HID: usize>(s: S, steps: AllSteps<'_, Self, IN, HID>) {
+                let AllSteps { weights, input, before, h, c, kept } = steps;
+                let (cell, before) = (PhantomData::<$cell>, (before.h(), before.c()));
+                GatedSteps { cell, weights, input, before, h, c, kept }.run::<S, true>(s);
             }
             #[inline(always)]
             fn step<S: Simd, const IN: usize, const HID: usize>(s: S, step: OneStep<'_, Self, IN, HID>) {

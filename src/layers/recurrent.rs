@@ -1,7 +1,7 @@
 //! A recurrent layer over sequences: what is kept between forward and backward, and the passes.
 
 use super::RnnCell;
-use super::cell::{AllSteps, AloneInput, Cell};
+use super::cell::{AllSteps, Cell};
 use super::passes::{BackwardShares, ForwardSamples};
 use crate::cells::{State, States};
 use crate::data::error::Error;
@@ -262,15 +262,8 @@ impl<const IN: usize, const HID: usize, C: Cell> RnnCell<IN, HID, C> {
         let weights = self.weights();
         if const { Self::STEPS_TOGETHER } {
             let (c, kept) = (c.as_flattened_mut(), kept.as_flattened_mut());
-            let input = AloneInput::Rows(input);
-            return level_alone.run(StepsAlone(AllSteps::<C, IN, HID> {
-                weights,
-                input,
-                before: &before,
-                h: out,
-                c,
-                kept,
-            }));
+            let before = &before;
+            return level_alone.run(Steps::<C, IN, HID>(AllSteps { weights, input, before, h: out, c, kept }));
         }
         let steps = out.len();
         let carries = !c.is_empty();
@@ -298,8 +291,9 @@ impl<const IN: usize, const HID: usize, C: Cell> RnnCell<IN, HID, C> {
             let h = &mut out[start..end];
             let c = if carries { c[start..end].as_flattened_mut() } else { &mut [] };
             let kept = kept[start * C::KEPT..end * C::KEPT].as_flattened_mut();
-            let input = AloneInput::Projected(projected);
-            level_alone.run(StepsAlone(AllSteps::<C, IN, HID> { weights, input, before: &before, h, c, kept }));
+            let input = Rows::line(projected, Self::ROW, Self::ROW);
+            let steps = AllSteps { weights, input, before: &before, h, c: &mut *c, kept };
+            level_alone.run(ProjectedSteps::<C, IN, HID>(steps));
             let (h_before, c_before) = before.both_mut();
             *h_before = out[end - 1];
             if carries {
@@ -374,15 +368,25 @@ impl<const IN: usize, const HID: usize, C: Cell> RnnCell<IN, HID, C> {
     }
 }
 
-/// [`AllSteps`] as a kernel.
-struct StepsAlone<'a, C: Cell, const IN: usize, const HID: usize>(AllSteps<'a, C, IN, HID>);
+/// [`AllSteps`] as kernels.
+struct Steps<'a, C: Cell, const IN: usize, const HID: usize>(AllSteps<'a, C, IN, HID>);
+struct ProjectedSteps<'a, C: Cell, const IN: usize, const HID: usize>(AllSteps<'a, C, IN, HID>);
 
-impl<C: Cell, const IN: usize, const HID: usize> Kernel for StepsAlone<'_, C, IN, HID> {
+impl<C: Cell, const IN: usize, const HID: usize> Kernel for Steps<'_, C, IN, HID> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         C::steps(s, self.0);
+    }
+}
+
+impl<C: Cell, const IN: usize, const HID: usize> Kernel for ProjectedSteps<'_, C, IN, HID> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        C::projected_steps(s, self.0);
     }
 }
 

@@ -465,7 +465,7 @@ pub(crate) struct GatedSteps<'a, R, C, const IN: usize, const HID: usize> {
     pub(crate) cell: PhantomData<C>,
     pub(crate) weights: Weights<'a, R, IN, HID>,
     /// One sample: its inputs, or where they are projected already, a row of the gates of `W_ih`.
-    pub(crate) input: Result<Rows<'a>, &'a [f32]>,
+    pub(crate) input: Rows<'a>,
     /// The states before the first step.
     pub(crate) before: (&'a [f32; HID], &'a [f32]),
     /// The states after every step; `c` is empty for cells without it.
@@ -475,30 +475,22 @@ pub(crate) struct GatedSteps<'a, R, C, const IN: usize, const HID: usize> {
 }
 
 #[cfg(feature = "alloc")]
-impl<R: bytemuck::Pod, C: Gated, const IN: usize, const HID: usize> Kernel for GatedSteps<'_, R, C, IN, HID> {
-    type Output = ();
-
+impl<R: bytemuck::Pod, C: Gated, const IN: usize, const HID: usize> GatedSteps<'_, R, C, IN, HID> {
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    pub(crate) fn run<S: Simd, const PROJECTED: bool>(self, s: S) {
         let Self { weights, input, before, h: states, c: cs, kept, .. } = self;
-        let row = C::FEEDS.gates * HID;
         let (mut h_before, mut c_before) = (before.0, before.1);
         let (mut cs, mut kept) = (cs, kept);
         for (step, h) in states.iter_mut().enumerate() {
             let (c, rest) = cs.split_at_mut(if C::CARRIES { HID } else { 0 });
             let (kept_here, kept_rest) = kept.split_at_mut(SUMS * HID);
             let places = Places { h_before, c_before, h, c, kept: kept_here };
-            match input {
-                Ok(rows) => {
-                    if let Some(x) = rows.row(0, step).first_chunk() {
-                        weights.gated_step::<S, C>(s, x, places);
-                    }
-                }
-                Err(projected) => {
-                    let row = &projected[step * row..(step + 1) * row];
-                    let start = Projected { row, bias_hh: flat(from_ref(weights.bias_hh)) };
-                    self::step::<S, C, _, HID>(s, start, flat(weights.weight_hh), places);
-                }
+            let row = input.row(0, step);
+            if PROJECTED {
+                let start = Projected { row, bias_hh: flat(from_ref(weights.bias_hh)) };
+                self::step::<S, C, _, HID>(s, start, flat(weights.weight_hh), places);
+            } else if let Some(x) = row.first_chunk() {
+                weights.gated_step::<S, C>(s, x, places);
             }
             (h_before, c_before) = (h, c);
             (cs, kept) = (rest, kept_rest);
