@@ -4,7 +4,10 @@
 //! roundings can do: `gamma(n) * sum of |terms|` with `gamma(n) = n U / (1 - n U)`, `n` the roundings that a term passes
 //! (Higham 2002, "Accuracy and stability of numerical algorithms", section 3.1), plus what underflow can lose.
 
+mod gates;
+
 pub(crate) use crate::simd::ran::{aside, at_every_level};
+pub(crate) use gates::{GatedWeights, Pair, ScalarGated};
 
 use crate::cells::Activation;
 use crate::math::SMALLEST_GRADIENT;

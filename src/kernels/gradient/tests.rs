@@ -37,7 +37,7 @@ struct Given<'a, I> {
     lie: Lie,
     d_output: Rows<'a>,
     grid: (usize, usize),
-    columns: usize,
+    columns: Columns,
     input: &'a I,
     d_weight: &'a mut [f32],
     d_biases: [&'a mut [f32]; 2],
@@ -49,20 +49,26 @@ impl<I: Source> Kernel for Given<'_, I> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Given { lie, d_output, grid, columns, input, d_weight, d_biases } = self;
-        let packed_columns = if lie == Lie::Packed { columns } else { 0 };
-        let size = Block::memory(s, grid.0 * grid.1, packed_columns, d_weight.len() / columns);
+        let packed_columns = if lie == Lie::Packed { columns.count } else { 0 };
+        let size = Block::memory(s, grid.0 * grid.1, packed_columns, d_weight.len() / columns.of);
         // Whatever was there before.
         let mut memory = vec![f32::NAN; size];
         let mut block = match lie {
-            Lie::Packed => Block::pack(s, &d_output, grid, columns, &mut memory),
-            Lie::InPlace => Block::in_place(d_output, grid, columns, &mut memory),
+            Lie::Packed => Block::pack(s, &d_output, grid, columns.count, &mut memory),
+            Lie::InPlace => Block::in_place(d_output, grid, columns.count, &mut memory),
         };
-        block.add_outer_products(s, input, d_weight, Columns::all(columns));
+        block.add_outer_products(s, input, d_weight, columns);
         block.add_rows(s, d_biases);
     }
 }
 
 fn check_block(level: Level, lie: Lie, grid: (usize, usize), inputs: usize, columns: usize) {
+    check_columns(level, lie, grid, inputs, Columns::all(columns));
+}
+
+/// The columns of one gate, whose neighbours must stay as they are.
+fn check_columns(level: Level, lie: Lie, grid: (usize, usize), inputs: usize, of_gate: Columns) {
+    let Columns { first: gate, count: columns, of: row } = of_gate;
     let (samples, steps) = grid;
     let rows = samples * steps;
     let seed = (inputs * 1000 + columns + rows) as u64;
@@ -71,7 +77,7 @@ fn check_block(level: Level, lie: Lie, grid: (usize, usize), inputs: usize, colu
     let d: Vec<f32> = numbers(seed, samples * slots * columns + 2 * 16);
     let d_output = Rows::batch_first(&d, columns, slots);
     let (x, first) = (numbers(seed + 1, rows * inputs), numbers(seed + 2, samples * inputs));
-    let (weights, biases) = (numbers(seed + 3, inputs * columns), [4, 5].map(|i| numbers(seed + i, columns)));
+    let (weights, biases) = (numbers(seed + 3, inputs * row), [4, 5].map(|i| numbers(seed + i, columns)));
     let d_at = |sample: usize, step: usize, n: usize| d[(sample * slots + step) * columns + n];
     for are_apart in [false, true] {
         let x_at = |sample: usize, step: usize, k: usize| match (are_apart, step) {
@@ -84,13 +90,21 @@ fn check_block(level: Level, lie: Lie, grid: (usize, usize), inputs: usize, colu
         let behind = Rows::batch_first(&x, inputs, steps);
         if are_apart {
             let input = &Apart { first: Rows::one_a_sample(&first, inputs), behind };
-            level.run(Given { lie, d_output, grid, columns, input, d_weight: &mut d_weight, d_biases: [a, b] });
+            level.run(Given {
+                lie,
+                d_output,
+                grid,
+                columns: of_gate,
+                input,
+                d_weight: &mut d_weight,
+                d_biases: [a, b],
+            });
         } else {
             level.run(Given {
                 lie,
                 d_output,
                 grid,
-                columns,
+                columns: of_gate,
                 input: &behind,
                 d_weight: &mut d_weight,
                 d_biases: [a, b],
@@ -99,14 +113,16 @@ fn check_block(level: Level, lie: Lie, grid: (usize, usize), inputs: usize, colu
         let case = |what: &str| {
             format!("{level}: {what} of {inputs} inputs, {columns} columns, {lie:?}, {grid:?}, {are_apart}")
         };
-        let places = |k: usize| (0..columns).map(move |n| (k, n));
+        let places = |k: usize| (0..row).map(move |column| (k, column));
         let expected: Vec<f32> = (0..inputs)
             .flat_map(places)
-            .map(|(k, n)| {
+            .map(|(k, column)| {
+                let before = weights[k * row + column];
+                let Some(n) = column.checked_sub(gate).filter(|n| *n < columns) else { return before };
                 let mut sum = Sum::start(0.0);
                 let factors = |row: usize| (x_at(row / steps, row % steps, k), d_at(row / steps, row % steps, n));
                 sum.add_products(level.is_fused(), 1, rows, factors);
-                weights[k * columns + n] + sum.checked()
+                before + sum.checked()
             })
             .collect();
         assert_same(&d_weight, &expected, || case("weights"));
@@ -152,6 +168,27 @@ fn blocks_in_slabs() {
         }
         check_block(level, Lie::Packed, (16, 16), 520, 34);
         check_block(level, Lie::InPlace, (2, 2), 520, 20);
+    });
+}
+
+/// The first gate, the last, and one between others.
+#[test]
+fn blocks_of_one_gate() {
+    at_every_level(|level| {
+        for columns in (1..=35).chain([48, 70]) {
+            for (gate, gates) in [(0, 2), (1, 3), (3, 4)] {
+                let of_gate = Columns { first: gate * columns, count: columns, of: gates * columns };
+                for inputs in [1, 2, 3, 5, 8, 13, 20, 33] {
+                    check_columns(level, Lie::Packed, (2, 3), inputs, of_gate);
+                    check_columns(level, Lie::InPlace, (2, 3), inputs, of_gate);
+                }
+            }
+        }
+        for columns in [1, 4, 9, 24, 33, 50] {
+            let of_gate = Columns { first: columns, count: columns, of: 3 * columns };
+            check_columns(level, Lie::Packed, (2, 2), 521, of_gate);
+            check_columns(level, Lie::InPlace, (2, 2), 521, of_gate);
+        }
     });
 }
 

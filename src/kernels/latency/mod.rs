@@ -2,6 +2,8 @@
 
 pub(crate) mod cell;
 pub(crate) mod gates;
+#[cfg(all(test, feature = "std"))]
+mod gates_tests;
 pub(crate) mod matvec;
 #[cfg(all(test, feature = "std"))]
 mod tests;

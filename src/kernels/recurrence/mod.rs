@@ -6,6 +6,8 @@ pub(crate) mod backward;
 pub(crate) mod forward;
 pub(crate) mod gated_backward;
 pub(crate) mod gated_forward;
+#[cfg(all(test, feature = "std"))]
+mod gated_tests;
 mod in_lanes;
 pub(crate) mod packed;
 #[cfg(all(test, feature = "std"))]

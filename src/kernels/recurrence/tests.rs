@@ -16,7 +16,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
-const MOST_SAMPLES: usize = 40;
+pub(super) const MOST_SAMPLES: usize = 40;
 
 /// Of both cells.
 const FEEDS: Feeds = Tanh::FEEDS;
@@ -193,7 +193,7 @@ struct Gradients {
 }
 
 /// Where the blocks of 16 steps begin and end, the last one first.
-fn blocks(steps: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn blocks(steps: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..steps).step_by(16).map(move |start| (start, steps.min(start + 16))).rev()
 }
 
@@ -245,7 +245,7 @@ fn gradients<A: ScalarCell>(
 }
 
 /// `to += sum over samples and steps of factors`, block by block from the end, each from zero.
-fn add_blocks(
+pub(super) fn add_blocks(
     fused: bool,
     (samples, steps): (usize, usize),
     to: &mut f32,

@@ -34,6 +34,17 @@ fn panels_hold_every_column_once_and_zeros_behind_the_last() {
                 let transposed: Vec<f32> = (0..rows * columns).map(|i| matrix[i % rows * columns + i / rows]).collect();
                 panels.pack_transposed(lanes, &transposed, rows);
                 check_panels(&panels, (rows, 1, columns, lanes), |row, _, column| matrix[row * columns + column]);
+                // Some of its columns out of wider rows.
+                let wider = |i: usize| {
+                    if (2..2 + rows).contains(&(i % (rows + 3))) {
+                        transposed[i / (rows + 3) * rows + i % (rows + 3) - 2]
+                    } else {
+                        7.0
+                    }
+                };
+                let wider: Vec<f32> = (0..columns * (rows + 3)).map(wider).collect();
+                panels.pack_transposed_columns(lanes, &wider, rows + 3, 2..2 + rows);
+                check_panels(&panels, (rows, 1, columns, lanes), |row, _, column| matrix[row * columns + column]);
                 panels.pack(lanes, &vec![7.0; rows * gates * columns + 500], 1, rows * gates * columns + 500);
             }
         }
