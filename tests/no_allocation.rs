@@ -1,8 +1,9 @@
 //! What is made once and used again allocates nothing: streams never, traces and gradients from the second time on.
 
 use elman::{
-    Adam, Batch, Chunked, CrossEntropy, Embedding, Generator, Level, Linear, Model, Parameters, Rnn, RnnCell,
-    Sequences, SequencesBuf, StepTrace, Steps, Stream, Streams, TokenRnnCell, Workspace,
+    Adam, Batch, Chunked, CrossEntropy, Embedding, Generator, Gru, GruCell, Level, Linear, Lstm, LstmCell, Model,
+    Parameters, Rnn, RnnCell, Sequences, SequencesBuf, StepTrace, Steps, Stream, Streams, TokenGruCell, TokenLstmCell,
+    TokenRnnCell, Workspace,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -93,6 +94,123 @@ fn streams_allocate_nothing() {
             });
             assert_eq!(count, 0, "{level}");
         }
+    });
+}
+
+#[test]
+fn streams_of_gates_allocate_nothing() {
+    one_at_a_time(|| {
+        let mut generator = Generator::seed(1);
+        let embedding = Embedding::<7, 5>::new(&mut generator);
+        let (gru, lstm) = (GruCell::<5, 33>::new(&mut generator), LstmCell::<5, 33>::new(&mut generator));
+        let head = Linear::<33, 3>::new(&mut generator);
+        let stacks = (Gru::<5, 9, 2>::new(&mut generator), Lstm::<9, 9, 2>::new(&mut generator));
+        for level in Level::available() {
+            let mut of_gru = Stream::new((&gru, head)).at(level);
+            let mut of_lstm = Stream::new((&lstm, head)).at(level);
+            let mut of_stacks = Stream::new((embedding, (&stacks.0, &stacks.1))).at(level);
+            let mut folded_gru = Stream::new(TokenGruCell::new(&embedding, &gru)).at(level);
+            let mut folded_lstm = Stream::new(TokenLstmCell::new(&embedding, &lstm)).at(level);
+            let mut voices = Streams::<_, 5>::new(&lstm).at(level);
+            let (mut h, mut states) = ([0.0; 33], [([0.0; 33], [0.0; 33]); 3]);
+            let (mut of_gru_step, mut of_lstm_step) = (GruCell::zeros(), LstmCell::zeros());
+            let count = allocations(|| {
+                for step in 0..20 {
+                    let x = [step as f32; 5];
+                    std::hint::black_box(of_gru.advance(&x));
+                    std::hint::black_box(of_lstm.advance(&x));
+                    std::hint::black_box(of_stacks.advance_token(step % 7).unwrap());
+                    std::hint::black_box(folded_gru.advance_token(step % 7).unwrap());
+                    std::hint::black_box(folded_lstm.advance_token(step % 7).unwrap());
+                    std::hint::black_box(voices.advance(&[[0.5; 5]; 5]));
+                    voices.reset(step % 5);
+                    let (before, before_of_lstm) = (h, states[0]);
+                    gru.at(level).step_in_place(&x, &mut h);
+                    lstm.at(level).step_batch_in_place(&[x; 3], &mut states).unwrap();
+                    let d = gru.at(level).step_backward_add(&x, &before, &h, &[0.1; 33], &mut of_gru_step);
+                    let d_state = ([0.1; 33], [0.2; 33]);
+                    let of_lstm =
+                        lstm.at(level).step_backward_add(&x, &before_of_lstm, &states[0], &d_state, &mut of_lstm_step);
+                    std::hint::black_box((d, of_lstm));
+                }
+                of_lstm.reset();
+            });
+            assert_eq!(count, 0, "{level}");
+        }
+    });
+}
+
+#[test]
+fn training_of_gates_step_by_step_allocates_nothing() {
+    one_at_a_time(|| {
+        let mut generator = Generator::seed(1);
+        let mut model = (
+            Embedding::<4, 10>::new(&mut generator),
+            (GruCell::<10, 8>::new(&mut generator), LstmCell::<8, 8>::new(&mut generator)),
+            Linear::<8, 4>::new(&mut generator),
+        );
+        let mut gradients = model;
+        let mut trace = StepTrace::<_, 5>::new();
+        let mut adam = Adam::with_moments(0.05, [0.0; 1132], [0.0; 1132]);
+        let count = allocations(|| {
+            for _ in 0..10 {
+                trace.reset();
+                let mut d_outputs = [[0.0; 4]; 5];
+                for (step, (token, target)) in [1, 0, 2, 2, 3].into_iter().zip([3, 1, 2, 3, 2]).enumerate() {
+                    let logits = trace.advance(&model, &token).unwrap();
+                    d_outputs[step] = CrossEntropy::sum().row(&logits, target).unwrap().1;
+                }
+                trace.backward_into(&model, &d_outputs, &mut gradients).unwrap();
+                adam.step(&mut model, &gradients).unwrap();
+            }
+        });
+        assert_eq!(count, 0);
+    });
+}
+
+/// Passes over batches and over one sample, of few neurons and of so many that its inputs are projected first, from given
+/// states, and chunks; from the second time on.
+#[test]
+fn passes_of_gates_allocate_nothing_from_the_second_time_on() {
+    one_at_a_time(|| {
+        let mut generator = Generator::seed(1);
+        let model = (
+            Embedding::<20, 12>::new(&mut generator),
+            (Gru::<12, 9, 2>::new(&mut generator), Lstm::<9, 16, 2>::new(&mut generator)),
+            (LstmCell::<16, 64>::new(&mut generator), GruCell::<64, 70>::new(&mut generator)),
+            Linear::<70, 20>::new(&mut generator),
+        );
+        let tokens: Vec<usize> = (0..40 * 19).map(|i| i * i % 20).collect();
+        let mut chunked = Chunked::new(32).unwrap();
+        let (mut workspace, mut gradients) = (Workspace::new(), model.zeros_like());
+        let mut d_logits = SequencesBuf::default();
+        let zeros = |rows: usize| (vec![[0.0; 16]; 2 * rows], vec![[0.0; 16]; 2 * rows]);
+        let states = [1, 19].map(|rows| {
+            let of_cells = ((vec![[0.1; 64]; rows], vec![[0.2; 64]; rows]), vec![[0.3; 70]; rows]);
+            ((), (vec![[0.5; 9]; 2 * rows], zeros(rows)), of_cells, ())
+        });
+        let loss = CrossEntropy::mean();
+        let (mut state, initial) = Default::default();
+        let mut once = || {
+            for (batch, state) in [1, 19].into_iter().zip(&states) {
+                let tokens = &tokens[..40 * batch];
+                let tokens = Sequences::time_major(tokens, Steps(40), Batch(batch)).unwrap();
+                let pass = workspace.forward_from(&model, tokens, state).unwrap().with_d_final(state);
+                loss.loss_into(pass.output(), tokens, &mut d_logits).unwrap();
+                pass.backward_into(&d_logits, &mut gradients).unwrap();
+                let pass = workspace.forward_continued(&model, tokens).unwrap();
+                pass.backward_add(&d_logits, &mut gradients).unwrap();
+            }
+            let tokens = &tokens[..100];
+            chunked.forward(&model, tokens, &mut state, |_, _| ()).unwrap();
+            let of_chunk = |steps, logits: Sequences<'_, _>, d: &mut _| loss.loss_into(logits, &tokens[steps], d);
+            chunked.train_into(&model, tokens, &initial, &mut gradients, of_chunk).unwrap();
+        };
+        // On this thread: a thread of rayon allocates when it first looks for work.
+        rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build().unwrap().install(|| {
+            once();
+            assert_eq!(allocations(&mut once), 0);
+        });
     });
 }
 
