@@ -12,12 +12,14 @@ mod support;
 #[path = "properties/kept.rs"]
 mod kept;
 
+use elman::cells::{self, State, States};
 use elman::{
-    Adam, Batch, CrossEntropy, Embedding, Error, Generator, Layer, Level, Linear, Parameters, Rnn, RnnCell, RnnWeights,
-    Sequences, SequencesBuf, Steps,
+    Adam, Batch, Cell, CrossEntropy, Embedding, Error, Generator, Gru, GruCell, Layer, Level, Linear, Lstm, LstmCell,
+    Parameters, Rnn, RnnCell, RnnWeights, Sequences, SequencesBuf, Steps, Stream, Tanh,
 };
 use elman::{Model, Tensor, Workspace};
 use kept::{Kept, Passes};
+use std::any::TypeId;
 use support::{Numbers, Values, Weights, flat};
 
 fn ordinary<const N: usize>(seed: u64, rows: usize) -> Vec<[f32; N]> {
@@ -297,6 +299,125 @@ fn refusals_of_a_stack() {
 }
 
 #[test]
+fn refusals_of_gates() {
+    let mut generator = Generator::seed(1);
+    let rows_of_both = |rows| (vec![[0.5; 6]; rows], vec![[0.25; 6]; rows]);
+    refusals(&GruCell::<4, 6>::new(&mut generator), 1, |rows| vec![[0.5; 6]; rows]);
+    refusals(&Gru::<4, 6, 3>::new(&mut generator), 3, |rows| vec![[0.5; 6]; rows]);
+    refusals(&LstmCell::<4, 6>::new(&mut generator), 1, rows_of_both);
+    refusals(&Lstm::<4, 6, 3>::new(&mut generator), 3, rows_of_both);
+}
+
+/// Of `h` and `c` one has the wrong number of rows: the error names it. None at all stand for zeros, of each by itself.
+fn states_of_two_parts<M>(model: &M, layers: usize)
+where
+    M: Layer<Input = [f32; 4], Output = [f32; 6], State = (Vec<[f32; 6]>, Vec<[f32; 6]>)>,
+{
+    const BATCH: usize = 3;
+    let (input, d_output) = (ordinary::<4>(1, 5 * BATCH), ordinary::<6>(2, 5 * BATCH));
+    let input = Sequences::time_major(&input, Steps(5), Batch(BATCH)).unwrap();
+    let d_output = Sequences::time_major(&d_output, Steps(5), Batch(BATCH)).unwrap();
+    let right = BATCH * layers;
+    let rows = |count: usize| ordinary::<6>(3, count);
+    let mut workspace = Workspace::<M>::new();
+    let mut gradients = filled(model.zeros_like(), 3);
+    let before = bits_of(&gradients);
+    for wrong in [1, BATCH, right - 1, right + 1, 2 * right].into_iter().filter(|rows| *rows != right) {
+        let states =
+            [(rows(wrong), rows(right)), (rows(right), rows(wrong)), (rows(wrong), vec![]), (vec![], rows(wrong))];
+        for (state, part) in states.iter().zip(["", " c", "", " c"]) {
+            let check = |error: Error, what: &str| {
+                let Error::Length { what: given_what, expected, given } = error else { panic!("{error:?}") };
+                assert_eq!(given_what, format!("rows of {what} state{part}"));
+                assert_eq!((expected, given), (right, wrong));
+                says(error, &[right, wrong]);
+            };
+            let error = workspace.forward_from(model, input, state).map(|_| ()).unwrap_err();
+            check(error, "the initial");
+            let pass = workspace.forward(model, input).unwrap().with_d_final(state);
+            let error = pass.backward_add(d_output, &mut gradients).map(|_| ()).unwrap_err();
+            check(error, "the gradient of the final");
+            assert_eq!(bits_of(&gradients), before);
+        }
+    }
+    let mut answers = |state: &M::State| {
+        let pass = workspace.forward_from(model, input, state).unwrap().with_d_final(state);
+        let output: Vec<f32> = pass.output().iter().flatten().copied().collect();
+        let passed = pass.backward_into(d_output, &mut gradients).unwrap();
+        let (h, c) = passed.d_initial();
+        let parts = [&output, h.as_flattened(), c.as_flattened(), &flat(&gradients)];
+        parts.map(bits)
+    };
+    let zeros = || vec![[0.0; 6]; right];
+    let of_zeros = answers(&(zeros(), zeros()));
+    assert_eq!(answers(&(vec![], vec![])), of_zeros);
+    let of_h = answers(&(rows(right), zeros()));
+    let of_c = answers(&(zeros(), rows(right)));
+    assert_eq!(answers(&(rows(right), vec![])), of_h);
+    assert_eq!(answers(&(vec![], rows(right))), of_c);
+    assert!(of_zeros != of_h && of_zeros != of_c && of_h != of_c);
+}
+
+#[test]
+fn states_of_an_lstm() {
+    states_of_two_parts(&LstmCell::<4, 6>::new(&mut Generator::seed(1)), 1);
+    states_of_two_parts(&Lstm::<4, 6, 2>::new(&mut Generator::seed(1)), 2);
+}
+
+/// Tensors of another cell, transposed and exchanged ones: the error names the first that does not fit.
+#[test]
+fn parameters_of_gates_of_the_wrong_shape() {
+    fn refused<C: Cell>(weights: &RnnWeights<'_>, expected: &str) {
+        let error = RnnCell::<3, 2, C>::from_torch(weights).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        let mut cell = RnnCell::<3, 2, C>::new(&mut Generator::seed(0));
+        let before = bits_of(&cell);
+        assert_eq!(cell.load_torch(weights).unwrap_err(), error);
+        assert_eq!(bits_of(&cell), before);
+        let of_stack = Rnn::<3, 2, 1, C>::from_torch(&[*weights]).unwrap_err().to_string();
+        let (name, rest) = expected.split_once(':').unwrap();
+        assert_eq!(of_stack, format!("{name}_l0:{rest}"));
+    }
+    let numbers: Vec<f32> = (0..24).map(|i| i as f32).collect();
+    let tensor = |shape: &[usize]| Tensor::new(&numbers[..shape.iter().product()], shape);
+    let weights = |[ih, hh, b_ih, b_hh]: [&[usize]; 4]| RnnWeights {
+        weight_ih: tensor(ih),
+        weight_hh: tensor(hh),
+        bias_ih: tensor(b_ih),
+        bias_hh: tensor(b_hh),
+    };
+    let of_gates = |gates: usize| {
+        let (rows, bias) = (gates * 2, [gates * 2]);
+        [vec![rows, 3], vec![rows, 2], bias.to_vec(), bias.to_vec()]
+    };
+    let replaced = |gates: usize, place: usize, shape: &[usize]| {
+        let mut shapes = of_gates(gates);
+        shapes[place] = shape.to_vec();
+        weights(shapes.each_ref().map(Vec::as_slice))
+    };
+    let whole = |gates: usize| replaced(gates, 0, &[gates * 2, 3]);
+    assert!(GruCell::<3, 2>::from_torch(&whole(3)).is_ok() && LstmCell::<3, 2>::from_torch(&whole(4)).is_ok());
+    // Of other cells.
+    refused::<cells::Lstm>(&whole(3), "weight_ih: shape [8, 3] expected, [6, 3] given");
+    refused::<cells::Lstm>(&whole(1), "weight_ih: shape [8, 3] expected, [2, 3] given");
+    refused::<cells::Gru>(&whole(4), "weight_ih: shape [6, 3] expected, [8, 3] given");
+    refused::<Tanh>(&whole(4), "weight_ih: shape [2, 3] expected, [8, 3] given");
+    // One tensor of three gates among those of four.
+    refused::<cells::Lstm>(&replaced(4, 1, &[6, 2]), "weight_hh: shape [8, 2] expected, [6, 2] given");
+    refused::<cells::Lstm>(&replaced(4, 2, &[6]), "bias_ih: shape [8] expected, [6] given");
+    refused::<cells::Lstm>(&replaced(4, 3, &[6]), "bias_hh: shape [8] expected, [6] given");
+    refused::<cells::Gru>(&replaced(3, 3, &[8]), "bias_hh: shape [6] expected, [8] given");
+    // Transposed, or with an axis of its own for the gates.
+    refused::<cells::Lstm>(&replaced(4, 0, &[3, 8]), "weight_ih: shape [8, 3] expected, [3, 8] given");
+    refused::<cells::Lstm>(&replaced(4, 1, &[2, 8]), "weight_hh: shape [8, 2] expected, [2, 8] given");
+    refused::<cells::Gru>(&replaced(3, 0, &[3, 2, 3]), "weight_ih: shape [6, 3] expected, [3, 2, 3] given");
+    refused::<cells::Gru>(&replaced(3, 2, &[3, 2]), "bias_ih: shape [6] expected, [3, 2] given");
+    // Exchanged.
+    let exchanged = weights([&[8, 2], &[8, 3], &[8], &[8]]);
+    refused::<cells::Lstm>(&exchanged, "weight_ih: shape [8, 3] expected, [8, 2] given");
+}
+
+#[test]
 fn refusals_of_a_linear_layer() {
     refusals(&Linear::<4, 6>::new(&mut Generator::seed(1)), 0, |_| ());
 }
@@ -472,11 +593,12 @@ fn differences<const N: usize>(a: Sequences<'_, [f32; N]>, b: Sequences<'_, [f32
 const BAD: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
 
 /// A bad number in the input: forward, then backward.
-fn bad_input_stays<const IN: usize, const HID: usize, const LAYERS: usize>(batch: usize, steps: usize) {
-    let mut rnn = Rnn::<IN, HID, LAYERS>::zeros();
+fn bad_input_stays<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell>(batch: usize, steps: usize) {
+    let mut rnn = Rnn::<IN, HID, LAYERS, C>::zeros();
     Weights::Initial.fill(&mut Numbers(5), HID, &mut rnn);
     let (input, d_output) = (ordinary::<IN>(1, steps * batch), ordinary::<HID>(2, steps * batch));
     let mut numbers = Numbers(3);
+    let one_sum = TypeId::of::<C>() == TypeId::of::<Tanh>();
     for level in Level::available() {
         for bad in BAD {
             let (sample, step, index) = (numbers.below(batch), numbers.below(steps), numbers.below(IN));
@@ -501,13 +623,17 @@ fn bad_input_stays<const IN: usize, const HID: usize, const LAYERS: usize>(batch
             if bad.is_nan() {
                 let rows = (step..steps).map(|t| trace.output().row(sample, t));
                 assert!(rows.flatten().all(|y| y.is_nan()), "NaN was hidden ({level})");
-                let last = (0..LAYERS).flat_map(|layer| trace.final_state()[layer * batch + sample]);
-                assert!(last.into_iter().all(f32::is_nan));
+                let last = (0..LAYERS).map(|layer| layer * batch + sample);
+                let (h, c) = (trace.final_state().h(), trace.final_state().c());
+                let last = last.flat_map(|row| h[row].iter().chain(c.iter().flat_map(move |c| &c[row])));
+                assert!(last.into_iter().all(|x| x.is_nan()));
                 assert!(flat(&gradients).iter().all(|d| d.is_nan()), "NaN was hidden from the gradients ({level})");
             } else {
-                // An infinite input saturates every neuron of its step in the first layer: no NaN in a single layer.
+                // An infinite input saturates every neuron, or every gate, of its step in the first layer: no NaN in a
+                // single layer.
                 let row = trace.output().row(sample, step);
-                assert!(LAYERS > 1 || row.iter().all(|y| y.abs() == 1.0), "{row:?} ({level})");
+                let saturated = |y: &f32| if one_sum { y.abs() == 1.0 } else { y.abs() <= 1.0 };
+                assert!(LAYERS > 1 || row.iter().all(saturated), "{row:?} ({level})");
             }
 
             // A bad number in the gradient of one output reaches that sample's steps up to it.
@@ -521,11 +647,23 @@ fn bad_input_stays<const IN: usize, const HID: usize, const LAYERS: usize>(batch
             }
             let d_rows = (0..=step).map(|t| trace.d_input().unwrap().row(sample, t));
             assert!(d_rows.flatten().all(|d| d.is_nan()), "NaN was hidden ({level})");
-            for (row, (d, good_d)) in trace.d_initial().unwrap().iter().zip(good.d_initial().unwrap()).enumerate() {
+            for (row, (d, good_d)) in
+                trace.d_initial().unwrap().h().iter().zip(good.d_initial().unwrap().h()).enumerate()
+            {
                 if row % batch == sample {
                     assert!(d.iter().all(|d| d.is_nan()), "NaN was hidden from d h0 ({level})");
                 } else {
                     assert_eq!(bits(d), bits(good_d), "NaN reached another sample's d h0 ({level})");
+                }
+            }
+            if let (Some(d_c), Some(good_d_c)) = (trace.d_initial().unwrap().c(), good.d_initial().unwrap().c()) {
+                for (row, (d, good_d)) in d_c.iter().zip(good_d_c).enumerate() {
+                    if row % batch == sample {
+                        // At its own step the NaN is in one neuron of the last layer, and in no other.
+                        assert!(d.iter().any(|d| d.is_nan()), "NaN was hidden from d c0 ({level})");
+                    } else {
+                        assert_eq!(bits(d), bits(good_d), "NaN reached another sample's d c0 ({level})");
+                    }
                 }
             }
             assert!(flat(gradients.first()).iter().any(|d| d.is_nan()));
@@ -535,13 +673,25 @@ fn bad_input_stays<const IN: usize, const HID: usize, const LAYERS: usize>(batch
 
 #[test]
 fn bad_numbers_stay_in_their_sample() {
-    bad_input_stays::<3, 5, 1>(1, 20);
-    bad_input_stays::<3, 5, 1>(7, 20);
-    bad_input_stays::<10, 8, 2>(3, 17);
-    bad_input_stays::<10, 8, 2>(19, 33);
-    bad_input_stays::<7, 33, 1>(35, 18);
-    bad_input_stays::<17, 16, 3>(34, 5);
-    bad_input_stays::<33, 65, 1>(40, 20);
+    bad_input_stays::<3, 5, 1, Tanh>(1, 20);
+    bad_input_stays::<3, 5, 1, Tanh>(7, 20);
+    bad_input_stays::<10, 8, 2, Tanh>(3, 17);
+    bad_input_stays::<10, 8, 2, Tanh>(19, 33);
+    bad_input_stays::<7, 33, 1, Tanh>(35, 18);
+    bad_input_stays::<17, 16, 3, Tanh>(34, 5);
+    bad_input_stays::<33, 65, 1, Tanh>(40, 20);
+}
+
+#[test]
+fn bad_numbers_of_gates_stay_in_their_sample() {
+    bad_input_stays::<3, 5, 1, cells::Gru>(1, 20);
+    bad_input_stays::<3, 5, 1, cells::Lstm>(1, 20);
+    bad_input_stays::<10, 9, 2, cells::Gru>(19, 33);
+    bad_input_stays::<10, 9, 2, cells::Lstm>(19, 33);
+    bad_input_stays::<7, 70, 1, cells::Gru>(1, 18);
+    bad_input_stays::<7, 70, 1, cells::Lstm>(1, 18);
+    bad_input_stays::<7, 33, 1, cells::Gru>(70, 3);
+    bad_input_stays::<7, 33, 1, cells::Lstm>(70, 3);
 }
 
 /// A bad initial state reaches its sample from the first step on, and no other.
@@ -594,6 +744,70 @@ fn a_bad_weight_reaches_its_neuron() {
             }
         }
     }
+}
+
+/// The same of every gate, in every tensor: a NaN reaches its neuron at once and all neurons with the next step, in batches,
+/// of one sample and step by step; then every gradient.
+fn a_bad_weight_of_a_gate<C: Cell>() {
+    const IN: usize = 4;
+    const HID: usize = 11;
+    const STEPS: usize = 3;
+    let good = RnnCell::<IN, HID, C>::new(&mut Generator::seed(3));
+    let gates = good.bias_ih_torch().count() / HID;
+    let (input, d_output) = (ordinary::<IN>(2, 6 * STEPS), ordinary::<HID>(3, 6 * STEPS));
+    for level in Level::available() {
+        for (tensor, gate, neuron) in
+            (0..4).flat_map(|tensor| (0..gates).flat_map(move |gate| [0, 3, 7, 8, 10].map(|n| (tensor, gate, n))))
+        {
+            let (mut cell, mut visited) = (good, 0);
+            cell.visit_mut(&mut |numbers| {
+                if visited == tensor {
+                    let row = neuron % 4 * gates * HID;
+                    numbers[if tensor < 2 { row } else { 0 } + gate * HID + neuron] = f32::NAN;
+                }
+                visited += 1;
+            });
+            let what = format!("tensor {tensor}, gate {gate}, neuron {neuron} ({level})");
+            for batch in [1, 6] {
+                let view = Sequences::batch_first(&input[..batch * STEPS], Batch(batch), Steps(STEPS)).unwrap();
+                let d_view = Sequences::batch_first(&d_output[..batch * STEPS], Batch(batch), Steps(STEPS)).unwrap();
+                let mut workspace = Workspace::new().at(level).with_d_input();
+                let pass = workspace.forward(&cell, view).unwrap();
+                for b in 0..batch {
+                    for (n, y) in pass.output().row(b, 0).iter().enumerate() {
+                        assert_eq!(y.is_nan(), n == neuron, "neuron {n}: {what}");
+                    }
+                    assert!((1..STEPS).all(|t| pass.output().row(b, t).iter().all(|y| y.is_nan())), "{what}");
+                }
+                let mut gradients = cell.zeros_like();
+                let passed = pass.backward_into(d_view, &mut gradients).unwrap();
+                let d_input = passed.d_input().unwrap();
+                assert!(d_input.iter().flatten().all(|d| d.is_nan()), "d input: {what}");
+                assert!(passed.d_initial().h().iter().flatten().all(|d| d.is_nan()), "d initial: {what}");
+                assert!(flat(&gradients).iter().all(|d| d.is_nan()), "gradients: {what}");
+            }
+            let mut stream = Stream::new(&cell).at(level);
+            for t in 0..2 {
+                let x = &input[t];
+                let before = *stream.state();
+                let h = stream.advance(x);
+                assert!((0..HID).all(|n| h[n].is_nan() == (t > 0 || n == neuron)), "step {t}: {what}");
+                let (after, mut gradients) = (*stream.state(), cell.zeros_like());
+                let mut d_after = before;
+                d_after.both_mut().0.fill(0.5);
+                let (d_x, d_before) = cell.at(level).step_backward_add(x, &before, &after, &d_after, &mut gradients);
+                // Of the first step, what the neuron gives to its sums, and they to all.
+                assert!(d_x.iter().chain(d_before.h()).all(|d| d.is_nan()), "step {t}, d x: {what}");
+                assert!(flat(&gradients).iter().any(|d| d.is_nan()), "step {t}, gradients: {what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bad_weight_reaches_its_gate() {
+    a_bad_weight_of_a_gate::<cells::Gru>();
+    a_bad_weight_of_a_gate::<cells::Lstm>();
 }
 
 #[test]
@@ -811,6 +1025,42 @@ fn a_large_cell_on_a_small_stack() {
         };
         loaded.load_torch(&weights).unwrap();
         assert_eq!(loaded.weight_hh[3], cell.weight_hh[3]);
+    });
+}
+
+/// Matrices of three and four gates; a step's backward too, which has those on the stack.
+#[test]
+fn large_gates_on_a_small_stack() {
+    fn check<C: Cell>() {
+        let cell = RnnCell::<512, 512, C>::boxed(&mut Generator::seed(0));
+        let (input, d_output) = (ordinary::<512>(1, 6), ordinary::<512>(2, 6));
+        let view = Sequences::time_major(&input, Steps(2), Batch(3)).unwrap();
+        let d_view = Sequences::time_major(&d_output, Steps(2), Batch(3)).unwrap();
+        for level in Level::available() {
+            let mut workspace = Workspace::new().at(level).with_d_input();
+            let mut gradients = RnnCell::<512, 512, C>::zeros_boxed();
+            let mut copy = cell.clone();
+            let pass = workspace.forward(&*cell, view).unwrap();
+            let first = *pass.output().row(1, 0);
+            pass.backward_into(d_view, &mut *gradients).unwrap();
+            Adam::new(0.01).at(level).step(&mut *copy, &*gradients).unwrap();
+            let mut stream = Stream::new(&*cell).at(level);
+            assert_eq!(bits(&stream.advance(&input[1])), bits(&first));
+            let mut before = *stream.state();
+            before.both_mut().0.fill(0.0);
+            before.both_mut().1.fill(0.0);
+            let _ = cell.at(level).step_backward_add(&input[1], &before, stream.state(), &before, &mut gradients);
+        }
+        let torch: Vec<f32> = cell.weight_hh_torch().collect();
+        let mut loaded = RnnCell::<512, 512, C>::zeros_boxed();
+        let bias: Vec<f32> = cell.bias_ih_torch().collect();
+        let (matrix, bias): (Tensor<'_>, Tensor<'_>) = ((&torch).into(), (&bias).into());
+        loaded.load_torch(&RnnWeights { weight_ih: matrix, weight_hh: matrix, bias_ih: bias, bias_hh: bias }).unwrap();
+        assert!(loaded.weight_hh_torch().eq(torch.iter().copied()));
+    }
+    on_a_small_stack(|| {
+        check::<cells::Gru>();
+        check::<cells::Lstm>();
     });
 }
 
