@@ -6,7 +6,7 @@ use common::{Options, TARGET, say, spell};
 use elman::{Adam, CrossEntropy, Error, Generator, Model, Rnn};
 
 fn main() -> Result<(), Error> {
-    let Options { seed, epochs, word } = Options::from_args("heloo");
+    let Options { seed, epochs, word, .. } = Options::from_args("heloo");
     let inputs = word.map(|letter| std::array::from_fn(|i| f32::from(i == letter))); // one-hot
 
     let mut rnn = Rnn::<4, 4, 1>::new(&mut Generator::seed(seed));

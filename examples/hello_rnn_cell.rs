@@ -6,7 +6,7 @@ use common::{Options, TARGET, say, spell};
 use elman::{Adam, CrossEntropy, Error, Generator, Model, RnnCell};
 
 fn main() -> Result<(), Error> {
-    let Options { seed, epochs, word } = Options::from_args("heloo");
+    let Options { seed, epochs, word, .. } = Options::from_args("heloo");
     let inputs = word.map(|letter| std::array::from_fn(|i| f32::from(i == letter))); // one-hot
 
     let mut cell = RnnCell::<4, 4>::new(&mut Generator::seed(seed));

@@ -1,4 +1,5 @@
-//! Recurrent networks of a fixed size: the network of Elman 1990, PyTorch's `nn.RNN`, with [`Tanh`] or [`Relu`].
+//! Recurrent networks of a fixed size: PyTorch's `nn.RNN`, the network of Elman 1990 with [`Tanh`] or [`Relu`], `nn.GRU` and
+//! `nn.LSTM`.
 //!
 //! Sizes are const generics, kernels are hand-tuned SIMD, training is backpropagation through time by plain calls. A step, a
 //! sequence, any batch and any number of threads give the same bits, at every [`Level`] with fused multiply-add; the numbers
@@ -28,14 +29,14 @@
 //!
 //! | to ... | take |
 //! |---|---|
-//! | make a model | a layer ([`RnnCell`], [`Rnn`], [`Embedding`], [`Linear`]) or a tuple of layers |
+//! | make a model | a layer or a tuple of layers: [`Rnn`], [`Gru`], [`Lstm`], [`RnnCell`], [`GruCell`], [`LstmCell`], [`Embedding`], [`Linear`] |
 //! | run and train it over sequences | [`Model::forward`], which gives a [`Pass`] with [`Pass::backward`] |
 //! | use memory again, choose threads or where to start | [`Workspace`] |
 //! | give it a batch | [`Sequences::batch_first`] or [`Sequences::time_major`], without a copy |
 //! | compute a loss, step the weights | [`CrossEntropy`], [`Parameters::clip_norm`], [`Adam`] |
 //! | train on long sequences | [`Workspace::forward_continued`] (truncated), [`Chunked`] (whole, in little memory) |
 //! | train many networks in a `par_iter` of yours | [`Workspace::on_this_thread`] |
-//! | run it in real time | [`Stream`], [`Streams`], [`TokenRnnCell`]: no allocation, no heap, no `std` |
+//! | run it in real time | [`Stream`], [`Streams`], [`TokenRnnCell`], [`TokenGruCell`], [`TokenLstmCell`]: no allocation, no heap, no `std` |
 //! | train it without a heap | [`StepTrace`], [`CrossEntropy::row`], [`Adam::with_moments`] |
 //! | take over weights | `from_torch` of each layer, [`Tensor`], [`RnnWeights`]; [`Generator`] for PyTorch's initial values |
 //! | choose an instruction set | [`Level`], `.at(level)`, or the environment variable `ELMAN_LEVEL` |
@@ -56,6 +57,8 @@
     not(feature = "alloc"),
     doc = "",
     doc = "[`Rnn`]: #features",
+    doc = "[`Gru`]: #features",
+    doc = "[`Lstm`]: #features",
     doc = "[`Model::forward`]: #features",
     doc = "[`Pass`]: #features",
     doc = "[`Pass::backward`]: #features",

@@ -26,32 +26,54 @@ pub struct Options {
     pub epochs: usize,
     /// The word, letter by letter.
     pub word: [usize; 5],
+    /// What the recurrent layers are made of, where a program lets one choose.
+    pub cell: CellName,
+}
+
+/// The cells by name.
+#[derive(Clone, Copy, PartialEq)]
+pub enum CellName {
+    Rnn,
+    Gru,
+    Lstm,
 }
 
 impl Options {
     /// The options of the command line. If they are wrong, says so and ends the program with exit code 2.
     pub fn from_args(default_word: &str) -> Self {
+        Self::of(default_word, false)
+    }
+
+    /// The same of a program with `--cell`.
+    pub fn with_cell(default_word: &str) -> Self {
+        Self::of(default_word, true)
+    }
+
+    fn of(default_word: &str, has_cell: bool) -> Self {
+        let of_cell = if has_cell { "  --cell rnn|gru|lstm  the recurrent layers (default rnn)\n" } else { "" };
         let usage = format!(
             "Options:
   --seed N             initial weights are those of torch.manual_seed(N) (default 42)
   --epochs N           how often the word is shown (default 15)
   --word hello|heloo   the word whose answer is ohlol (default {default_word})
-  --help               this text
+{of_cell}  --help               this text
 
 ELMAN_LEVEL={} in the environment forces an instruction set.",
             Level::available().map(Level::name).collect::<Vec<_>>().join("|")
         );
-        Self::parse(default_word, &usage).unwrap_or_else(|error| refuse(&error))
+        Self::parse(default_word, has_cell, &usage).unwrap_or_else(|error| refuse(&error))
     }
 
-    fn parse(default_word: &str, usage: &str) -> Result<Self, String> {
+    fn parse(default_word: &str, has_cell: bool, usage: &str) -> Result<Self, String> {
         let (mut seed, mut epochs, mut word) = (42, 15, default_word.to_owned());
+        let mut cell = CellName::Rnn;
         let mut args = lexopt::Parser::from_env();
         while let Some(arg) = args.next().map_err(|error| error.to_string())? {
             match arg {
                 Long("seed") => seed = value(&mut args, "--seed", "a whole number below 2^64")?,
                 Long("epochs") => epochs = value(&mut args, "--epochs", "a whole number")?,
                 Long("word") => word = value(&mut args, "--word", "hello or heloo")?,
+                Long("cell") if has_cell => cell = cell_name(&mut args)?,
                 Long("help") => help(usage),
                 _ => return Err(arg.unexpected().to_string()),
             }
@@ -62,7 +84,17 @@ ELMAN_LEVEL={} in the environment forces an instruction set.",
             _ => return Err(format!("--word must be hello or heloo, not `{word}`")),
         };
         check_level()?;
-        Ok(Self { seed, epochs, word })
+        Ok(Self { seed, epochs, word, cell })
+    }
+}
+
+fn cell_name(args: &mut lexopt::Parser) -> Result<CellName, String> {
+    let name: String = value(args, "--cell", "a name")?;
+    match name.as_str() {
+        "rnn" => Ok(CellName::Rnn),
+        "gru" => Ok(CellName::Gru),
+        "lstm" => Ok(CellName::Lstm),
+        _ => Err(format!("--cell must be rnn, gru or lstm, not `{name}`")),
     }
 }
 
