@@ -3,10 +3,8 @@
 //! older backend ndarray is deprecated; in a run with both, flex was the faster one in nine figures of ten.
 
 use crate::candidate::{Candidate, Failure, Named, named};
-use crate::work::{
-    BATCH, COMPARED_LOSSES, Data, EMBEDDING, Kind, LEARNING_RATE, LETTERS, NEURONS, STEPS, Work, batch_first,
-    time_major, transposed,
-};
+use crate::layout::{batch_first, time_major, transposed};
+use crate::work::{BATCH, COMPARED_LOSSES, Data, EMBEDDING, Kind, LEARNING_RATE, LETTERS, NEURONS, STEPS, Work};
 use ::burn::module::{Module, Param};
 use ::burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
 use ::burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};

@@ -22,9 +22,13 @@ pub fn all(work: Work, data: &Data, threads: usize) -> Vec<Named> {
     [
         crate::peak::candidates(work, threads),
         crate::this_crate::candidates(work, data),
+        #[cfg(feature = "candle")]
         crate::candle::candidates(work, data),
+        #[cfg(feature = "burn")]
         crate::burn::candidates(work, data),
+        #[cfg(feature = "tract")]
         crate::tract::candidates(work, data, threads),
+        #[cfg(feature = "nalgebra")]
         crate::nalgebra::candidates(work, data),
     ]
     .into_iter()

@@ -2,10 +2,8 @@
 //! weights are input-major, so that no product has a transposed factor. The two biases of a layer are added once a run.
 
 use crate::candidate::{Candidate, Failure, Named, named};
-use crate::work::{
-    BATCH, COMPARED_LOSSES, Data, EMBEDDING, Kind, LEARNING_RATE, LETTERS, NEURONS, STEPS, Work, batch_first,
-    time_major, transposed,
-};
+use crate::layout::{batch_first, time_major, transposed};
+use crate::work::{BATCH, COMPARED_LOSSES, Data, EMBEDDING, Kind, LEARNING_RATE, LETTERS, NEURONS, STEPS, Work};
 use candle_core::{Device, Tensor, Var};
 use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
 

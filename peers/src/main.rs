@@ -3,17 +3,23 @@
 //! This process conducts: it starts workers, each with a fixed number of threads, checks that their candidates compute
 //! what elman computes, and has them measured in turn, round by round, so that what disturbs the machine disturbs all.
 
+#[cfg(feature = "burn")]
 mod burn;
 mod candidate;
+#[cfg(feature = "candle")]
 mod candle;
 mod check;
+#[cfg(any(feature = "burn", feature = "candle"))]
+mod layout;
 mod machine;
+#[cfg(feature = "nalgebra")]
 mod nalgebra;
 mod options;
 mod peak;
 mod process;
 mod table;
 mod this_crate;
+#[cfg(feature = "tract")]
 mod tract;
 mod work;
 mod worker;
