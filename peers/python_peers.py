@@ -4,9 +4,11 @@ says; a library that is not installed is left out.
 
     python3 python_peers.py THREADS DIRECTORY
 
-The data are in DIRECTORY, as little-endian float32: sequences batch-first, weights [out][in].
+The data are in DIRECTORY, as little-endian float32: sequences batch-first, weights [gate and out][in] with PyTorch's
+order of gates: r z n of a GRU, i f g o of an LSTM.
 """
 
+import functools
 import os
 import sys
 import time
@@ -38,21 +40,26 @@ except ImportError:
 STEPS, LONG_STEPS, BATCH = 100, 10_000, 64
 LETTERS, EMBEDDING, NEURONS, LEARNING_RATE = 65, 32, 128, 1e-3
 COMPARED_LOSSES, SINGLE_STEPS = 3, 1000
+GATES = {"tanh": 1, "gru": 3, "lstm": 4}
 
 
 class Data:
     """The tensors of a work by name."""
 
-    def __init__(self, work, size):
-        self.work, self.size = work, size
-        self.steps, self.batch = (LONG_STEPS, 1) if work.startswith("sequence") else (STEPS, BATCH)
+    def __init__(self, work):
+        self.work = work
+        self.kind, self.cell, size = work.split("-")
+        self.size, self.gates = int(size), GATES[self.cell]
+        # An LSTM's state is h and c.
+        self.states = 2 if self.cell == "lstm" else 1
+        self.steps, self.batch = (LONG_STEPS, 1) if self.kind == "sequence" else (STEPS, BATCH)
 
     def get(self, name, *shape):
         return numpy.fromfile(DIRECTORY / f"{self.work}.{name}.f32", dtype="<f4").reshape(shape)
 
     def layer(self, inputs, neurons, suffix=""):
-        shapes = {"weight_ih": (neurons, inputs), "weight_hh": (neurons, neurons), "bias_ih": (neurons,)}
-        shapes["bias_hh"] = (neurons,)
+        rows = self.gates * neurons
+        shapes = {"weight_ih": (rows, inputs), "weight_hh": (rows, neurons), "bias_ih": (rows,), "bias_hh": (rows,)}
         return {name: self.get(name + suffix, *shape) for name, shape in shapes.items()}
 
     def rows(self, name):
@@ -60,6 +67,11 @@ class Data:
 
     def letters(self, name):
         return self.get(name, self.batch, self.steps).astype("int64")
+
+
+def biases(data, bias_ih, bias_hh):
+    """The gradients of the biases that a result holds: both of them where they differ."""
+    return (bias_ih, bias_hh) if data.cell == "gru" else (bias_ih,)
 
 
 def joined(*tensors):
@@ -71,8 +83,8 @@ def joined(*tensors):
 
 
 def torch_rnn(data):
-    """An nn.RNN on time-major sequences, which suit it best."""
-    rnn = nn.RNN(data.size, data.size)
+    """A layer on time-major sequences, which suit it best."""
+    rnn = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[data.cell](data.size, data.size)
     torch_load(rnn, {f"{name}_l0": tensor for name, tensor in data.layer(data.size, data.size).items()})
     return rnn
 
@@ -98,21 +110,29 @@ class TorchForward:
         return joined(self.h.transpose(0, 1))
 
 
+def torch_zeros(data, *shape, **options):
+    """A first state: h, or h and c."""
+    state = tuple(torch.zeros(*shape, data.size, **options) for _ in range(data.states))
+    return state if data.states > 1 else state[0]
+
+
 class TorchTraining:
     def __init__(self, data):
-        self.rnn, self.x = torch_rnn(data), torch_time_major(data.rows("x")).requires_grad_()
-        self.h0 = torch.zeros(1, BATCH, data.size, requires_grad=True)
+        self.data, self.rnn = data, torch_rnn(data)
+        self.x = torch_time_major(data.rows("x")).requires_grad_()
+        self.state = torch_zeros(data, 1, BATCH, requires_grad=True)
         self.d_output = torch_time_major(data.rows("d_output"))
 
     def run(self):
-        self.h, _ = self.rnn(self.x, self.h0)
-        inputs = [*self.rnn.parameters(), self.x, self.h0]
+        self.h, _ = self.rnn(self.x, self.state)
+        inputs = [*self.rnn.parameters(), self.x, *(self.state if self.data.states > 1 else [self.state])]
         self.gradients = torch.autograd.grad(self.h, inputs, self.d_output)
 
     def result(self):
         self.run()
-        weight_ih, weight_hh, bias_ih, _, d_x, d_h0 = self.gradients
-        return joined(self.h.detach().transpose(0, 1), weight_ih, weight_hh, bias_ih, d_x.transpose(0, 1), d_h0)
+        weight_ih, weight_hh, bias_ih, bias_hh, d_x, *d_state = self.gradients
+        weights = weight_ih, weight_hh, *biases(self.data, bias_ih, bias_hh)
+        return joined(self.h.detach().transpose(0, 1), *weights, d_x.transpose(0, 1), *d_state)
 
 
 class TorchCharacter:
@@ -152,37 +172,60 @@ def losses(candidate):
 
 class TorchStep:
     def __init__(self, data):
-        self.cell = nn.RNNCell(data.size, data.size)
+        cell = {"tanh": nn.RNNCell, "gru": nn.GRUCell, "lstm": nn.LSTMCell}[data.cell]
+        self.cell = cell(data.size, data.size)
         torch_load(self.cell, data.layer(data.size, data.size))
-        self.x, self.h = torch.from_numpy(data.get("x", 1, data.size)), torch.zeros(1, data.size)
+        self.x, self.state = torch.from_numpy(data.get("x", 1, data.size)), torch_zeros(data, 1)
 
     @torch.inference_mode() if torch else lambda f: f
     def run(self):
         for _ in range(SINGLE_STEPS):
-            self.h = self.cell(self.x, self.h)
+            self.state = self.cell(self.x, self.state)
 
     def result(self):
         self.run()
-        return joined(self.h)
+        return joined(*(self.state if isinstance(self.state, tuple) else [self.state]))
 
 
 # ---------------------------------------------------------------------------------------------------- JAX
 
 
-def jax_layer(layer, x, h0):
-    """Time-major: all inputs in one product, then the recurrence."""
-    projected = x @ layer["weight_ih"] + (layer["bias_ih"] + layer["bias_hh"])
+def jax_layer(cell, layer, x, state):
+    """Time-major: all inputs in one product a gate, then the recurrence. The state is (h,), or (h, c) of an LSTM."""
+    sigmoid, weight_hh, bias_hh = jax.nn.sigmoid, layer["weight_hh"], layer["bias_hh"]
+    biases = [a + b for a, b in zip(layer["bias_ih"], bias_hh)]
+    if cell == "gru":
+        # n keeps its biases apart.
+        biases[2] = layer["bias_ih"][2]
+    projected = [x @ weights + bias for weights, bias in zip(layer["weight_ih"], biases)]
 
-    def step(h, x):
-        h = jnp.tanh(x + h @ layer["weight_hh"])
-        return h, h
+    def step(state, x):
+        # One product for each gate: one for all, cut afterwards, took up to three times as long.
+        h, recurrent = state[0], [state[0] @ weights for weights in weight_hh]
+        if cell == "gru":
+            r, z = (sigmoid(a + b) for a, b in zip(x[:2], recurrent))
+            n = jnp.tanh(x[2] + r * (recurrent[2] + bias_hh[2]))
+            state = (n + z * (h - n),)
+        elif cell == "lstm":
+            i, f, g, o = (a + b for a, b in zip(x, recurrent))
+            c = sigmoid(f) * state[1] + sigmoid(i) * jnp.tanh(g)
+            state = sigmoid(o) * jnp.tanh(c), c
+        else:
+            state = (jnp.tanh(x[0] + recurrent[0]),)
+        return state, state[0]
 
-    return jax.lax.scan(step, h0, projected)[1]
+    return jax.lax.scan(step, state, projected)[1]
 
 
-def jax_weights(layer):
-    """Input-major."""
-    return {name: jnp.array(numpy.ascontiguousarray(tensor.T)) for name, tensor in layer.items()}
+def jax_weights(layer, gates):
+    """Input-major, those of each gate apart."""
+    parts = {name: numpy.split(tensor, gates) for name, tensor in layer.items()}
+    return {name: [jnp.array(numpy.ascontiguousarray(part.T)) for part in tensors] for name, tensors in parts.items()}
+
+
+def jax_joined(gates):
+    """The gradients of the gates in the files' layout."""
+    return numpy.concatenate([gate.T for gate in gates])
 
 
 def jax_time_major(rows):
@@ -191,9 +234,10 @@ def jax_time_major(rows):
 
 class JaxForward:
     def __init__(self, data):
-        self.arguments = jax_weights(data.layer(data.size, data.size)), jax_time_major(data.rows("x"))
-        self.arguments += (jnp.zeros((data.batch, data.size)),)
-        self.function = jax.jit(jax_layer)
+        self.data, self.layer = data, functools.partial(jax_layer, data.cell)
+        self.arguments = jax_weights(data.layer(data.size, data.size), data.gates), jax_time_major(data.rows("x"))
+        self.arguments += (tuple(jnp.zeros((data.batch, data.size)) for _ in range(data.states)),)
+        self.function = jax.jit(self.layer)
 
     def run(self):
         self.h = self.function(*self.arguments).block_until_ready()
@@ -208,8 +252,8 @@ class JaxTraining(JaxForward):
         super().__init__(data)
         self.arguments += (jax_time_major(data.rows("d_output")),)
 
-        def function(layer, x, h0, d_output):
-            h, backward = jax.vjp(jax_layer, layer, x, h0)
+        def function(layer, x, state, d_output):
+            h, backward = jax.vjp(self.layer, layer, x, state)
             return h, *backward(d_output)
 
         self.function = jax.jit(function)
@@ -219,26 +263,27 @@ class JaxTraining(JaxForward):
 
     def result(self):
         self.run()
-        h, layer, d_x, d_h0 = self.all
-        weights = layer["weight_ih"].T, layer["weight_hh"].T, layer["bias_ih"]
-        return joined(h.swapaxes(0, 1), *weights, d_x.swapaxes(0, 1), d_h0)
+        h, layer, d_x, d_state = self.all
+        layer = {name: jax_joined(gates) for name, gates in layer.items()}
+        weights = layer["weight_ih"], layer["weight_hh"], *biases(self.data, layer["bias_ih"], layer["bias_hh"])
+        return joined(h.swapaxes(0, 1), *weights, d_x.swapaxes(0, 1), *d_state)
 
 
 class JaxCharacter:
     def __init__(self, data):
         model = {"embedding": jnp.array(data.get("embedding", LETTERS, EMBEDDING))}
-        model["lower"] = jax_weights(data.layer(EMBEDDING, NEURONS))
-        model["upper"] = jax_weights(data.layer(NEURONS, NEURONS, "_1"))
+        model["lower"] = jax_weights(data.layer(EMBEDDING, NEURONS), data.gates)
+        model["upper"] = jax_weights(data.layer(NEURONS, NEURONS, "_1"), data.gates)
         model["weight"] = jnp.array(data.get("linear_weight", LETTERS, NEURONS).T)
         model["bias"] = jnp.array(data.get("linear_bias", LETTERS))
         zeros = jax.tree.map(jnp.zeros_like, model)
         self.state = model, zeros, jax.tree.map(jnp.zeros_like, model), jnp.float32(0)
         tokens, targets = (jnp.array(data.letters(name).T) for name in ("tokens", "targets"))
-        h0 = jnp.zeros((BATCH, NEURONS))
+        state = (jnp.zeros((BATCH, NEURONS)),)
 
         def loss(model):
-            lower = jax_layer(model["lower"], model["embedding"][tokens], h0)
-            logits = jax_layer(model["upper"], lower, h0) @ model["weight"] + model["bias"]
+            lower = jax_layer("tanh", model["lower"], model["embedding"][tokens], state)
+            logits = jax_layer("tanh", model["upper"], lower, state) @ model["weight"] + model["bias"]
             chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), targets[..., None], -1)
             return -chosen.mean()
 
@@ -265,22 +310,33 @@ class JaxCharacter:
 # ---------------------------------------------------------------------------------------------------- onnxruntime
 
 
-def onnx_session(data, batch, steps, initial_h):
-    """One RNN node, time-major (it supports no other layout)."""
-    layer = data.layer(data.size, data.size)
+def onnx_weights(data):
+    """ONNX has the gates of a GRU in the order z r n, those of an LSTM in the order i o f g."""
+    order = {"tanh": [0], "gru": [1, 0, 2], "lstm": [0, 3, 1, 2]}[data.cell]
+    layer = {}
+    for name, tensor in data.layer(data.size, data.size).items():
+        gates = numpy.split(tensor, data.gates)
+        layer[name] = numpy.concatenate([gates[gate] for gate in order])
     biases = numpy.concatenate([layer["bias_ih"], layer["bias_hh"]])
-    weights = {"W": layer["weight_ih"], "R": layer["weight_hh"], "B": biases}
-    inputs = ["x", "W", "R", "B", "", "h0"] if initial_h else ["x", "W", "R", "B"]
-    outputs = ["", "h"] if initial_h else ["h"]
-    node = onnx.helper.make_node("RNN", inputs, outputs, hidden_size=data.size)
+    return {"W": layer["weight_ih"], "R": layer["weight_hh"], "B": biases}
+
+
+def onnx_session(data, batch, steps, with_state):
+    """One node, time-major (it supports no other layout). With a state, the first is an input, the last the output."""
+    name = {"tanh": "RNN", "gru": "GRU", "lstm": "LSTM"}[data.cell]
+    inputs, outputs = ["x", "W", "R", "B"], ["h"]
+    if with_state:
+        inputs, outputs = [*inputs, "", *["h0", "c0"][: data.states]], ["", *["h", "c"][: data.states]]
+    options = {"linear_before_reset": 1} if data.cell == "gru" else {}
+    node = onnx.helper.make_node(name, inputs, outputs, hidden_size=data.size, **options)
     value = lambda name, *shape: onnx.helper.make_tensor_value_info(name, 1, shape)  # noqa: E731
     state = 1, batch, data.size
     graph = onnx.helper.make_graph(
         [node],
-        "rnn",
-        [value("x", steps, batch, data.size)] + ([value("h0", *state)] if initial_h else []),
-        [value("h", *state) if initial_h else value("h", steps, *state)],
-        [onnx.numpy_helper.from_array(tensor[None], name) for name, tensor in weights.items()],
+        name,
+        [value("x", steps, batch, data.size)] + [value(name, *state) for name in inputs[5:]],
+        [value(name, *state) for name in outputs[1:]] or [value("h", steps, *state)],
+        [onnx.numpy_helper.from_array(tensor[None], name) for name, tensor in onnx_weights(data).items()],
     )
     opset = [onnx.helper.make_opsetid("", 14)]
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
@@ -291,7 +347,7 @@ def onnx_session(data, batch, steps, initial_h):
 
 class OnnxForward:
     def __init__(self, data):
-        self.session = onnx_session(data, data.batch, data.steps, initial_h=False)
+        self.session = onnx_session(data, data.batch, data.steps, with_state=False)
         self.inputs = {"x": numpy.ascontiguousarray(data.rows("x").swapaxes(0, 1))}
 
     def run(self):
@@ -304,16 +360,17 @@ class OnnxForward:
 
 class OnnxStep:
     def __init__(self, data):
-        self.session = onnx_session(data, 1, 1, initial_h=True)
-        self.x, self.h = data.get("x", 1, 1, data.size), numpy.zeros((1, 1, data.size), dtype="float32")
+        self.session = onnx_session(data, 1, 1, with_state=True)
+        self.x = data.get("x", 1, 1, data.size)
+        self.state = [numpy.zeros((1, 1, data.size), dtype="float32") for _ in range(data.states)]
 
     def run(self):
         for _ in range(SINGLE_STEPS):
-            (self.h,) = self.session.run(None, {"x": self.x, "h0": self.h})
+            self.state = self.session.run(None, {"x": self.x, **dict(zip(("h0", "c0"), self.state))})
 
     def result(self):
         self.run()
-        return joined(self.h)
+        return joined(*self.state)
 
 
 # ---------------------------------------------------------------------------------------------------- the talk
@@ -331,11 +388,11 @@ def candidates(kind):
 
 
 def open_work(work):
-    kind, size = work.split("-")
+    data = Data(work)
     made = {}
-    for name, make in candidates(kind):
+    for name, make in candidates(data.kind):
         try:
-            made[name] = make(Data(work, int(size)))
+            made[name] = make(data)
             say("candidate", name)
         except Exception as error:  # noqa: BLE001 whatever it is, the others go on
             say("failed", name, error)

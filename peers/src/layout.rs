@@ -7,6 +7,11 @@ pub fn transposed(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     (0..columns).flat_map(|column| (0..rows).map(move |row| matrix[row * columns + column])).collect()
 }
 
+/// The parts of a tensor that belong to each gate.
+pub fn by_gate(values: &[f32], gates: usize) -> std::slice::Chunks<'_, f32> {
+    values.chunks(values.len() / gates)
+}
+
 /// `[BATCH][STEPS][len]` as `[STEPS][BATCH][len]`.
 pub fn time_major<T: Copy>(batch_first: &[T], len: usize) -> Vec<T> {
     swap_axes(batch_first, BATCH, STEPS, len)

@@ -84,7 +84,7 @@ fn start(options: &Options, directory: &Path) -> Result<Vec<Process>, Failure> {
 }
 
 fn measure_all(options: &Options, directory: &Path, processes: &mut [Process]) -> Result<Vec<Measurement>, Failure> {
-    let works: Vec<Work> = options.kinds.iter().flat_map(|kind| kind.works(options.quick)).collect();
+    let works = options.sections().concat();
     let bar = ProgressBar::new((works.len() * (rounds(options) + 1)) as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {elapsed} of about {duration}  {msg}")?);
     let mut measurements = Vec::new();

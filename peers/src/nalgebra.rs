@@ -1,18 +1,18 @@
-//! nalgebra: matrices of fixed sizes, and tanh of the standard library; single steps only.
+//! nalgebra: matrices of fixed sizes, and tanh of the standard library; single steps of tanh only.
 
 use crate::candidate::{Candidate, Failure, Named, named};
-use crate::work::{Data, Kind, SINGLE_STEPS, Work};
+use crate::work::{Cell, Data, Kind, SINGLE_STEPS, Work};
 use nalgebra::{SMatrix, SVector};
 use std::hint::black_box;
 
 pub fn candidates(work: Work, data: &Data) -> Vec<Named> {
-    let candidate = match (work.kind, work.size) {
-        (Kind::Step, 4) => named("nalgebra", Step::<4>::new(data)),
-        (Kind::Step, 8) => named("nalgebra", Step::<8>::new(data)),
-        (Kind::Step, 16) => named("nalgebra", Step::<16>::new(data)),
-        (Kind::Step, 32) => named("nalgebra", Step::<32>::new(data)),
-        (Kind::Step, 64) => named("nalgebra", Step::<64>::new(data)),
-        (Kind::Step, 128) => named("nalgebra", Step::<128>::new(data)),
+    let candidate = match (work.kind, work.cell, work.size) {
+        (Kind::Step, Cell::Tanh, 4) => named("nalgebra", Step::<4>::new(data)),
+        (Kind::Step, Cell::Tanh, 8) => named("nalgebra", Step::<8>::new(data)),
+        (Kind::Step, Cell::Tanh, 16) => named("nalgebra", Step::<16>::new(data)),
+        (Kind::Step, Cell::Tanh, 32) => named("nalgebra", Step::<32>::new(data)),
+        (Kind::Step, Cell::Tanh, 64) => named("nalgebra", Step::<64>::new(data)),
+        (Kind::Step, Cell::Tanh, 128) => named("nalgebra", Step::<128>::new(data)),
         _ => return vec![],
     };
     vec![candidate]

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::work::Kind;
+use crate::work::{Cell, Kind, Work};
 use lexopt::prelude::*;
 use std::path::PathBuf;
 use std::process::exit;
@@ -9,6 +9,7 @@ const USAGE: &str = "Measures elman and its peers on the same work and prints on
 
 Options:
   --only KIND       forward, training, character, sequence or step; may be given again for a second kind
+  --cell CELL       tanh (the default), gru, lstm or all; may be given again for a second cell
   --threads N       only with N threads (default: with 1, then with all that the machine has)
   --python PROGRAM  adds PyTorch, JAX and onnxruntime, as far as this Python has them
   --cpp PROGRAM     adds Eigen and oneDNN: the compiled cpp_peers.cpp (README.md has the command)
@@ -20,6 +21,7 @@ ELMAN_LEVEL=avx2 in the environment forces an instruction set on elman.";
 
 pub struct Options {
     pub kinds: Vec<Kind>,
+    pub cells: Vec<Cell>,
     pub threads: Vec<usize>,
     pub python: Option<PathBuf>,
     pub cpp: Option<PathBuf>,
@@ -33,14 +35,28 @@ impl Options {
         Self::parse().unwrap_or_else(|error| refuse(&error))
     }
 
+    /// The sections of the table, each with its works.
+    pub fn sections(&self) -> Vec<Vec<Work>> {
+        let works = self.kinds.iter().flat_map(|kind| self.cells.iter().map(|&cell| kind.works(cell, self.quick)));
+        works.filter(|works| !works.is_empty()).collect()
+    }
+
     fn parse() -> Result<Self, String> {
         let all = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut options =
-            Self { kinds: vec![], threads: vec![], python: None, cpp: None, quick: false, markdown: false };
+        let mut options = Self {
+            kinds: vec![],
+            cells: vec![],
+            threads: vec![],
+            python: None,
+            cpp: None,
+            quick: false,
+            markdown: false,
+        };
         let mut args = lexopt::Parser::from_env();
         while let Some(arg) = args.next().map_err(|error| error.to_string())? {
             match arg {
                 Long("only") => options.kinds.push(only(&mut args)?),
+                Long("cell") => options.cells.extend(cells(&mut args)?),
                 Long("threads") => options.threads = vec![thread_count(&mut args, all)?],
                 Long("python") => options.python = Some(program(&mut args, "--python", "a Python")?),
                 Long("cpp") => options.cpp = Some(program(&mut args, "--cpp", "the compiled cpp_peers.cpp")?),
@@ -56,6 +72,12 @@ impl Options {
         if options.kinds.is_empty() {
             options.kinds.extend(Kind::ALL);
         }
+        if options.cells.is_empty() {
+            options.cells.push(Cell::Tanh);
+        }
+        if options.sections().is_empty() {
+            return Err("the character model has tanh alone".to_owned());
+        }
         if options.threads.is_empty() {
             options.threads = if all > 1 { vec![1, all] } else { vec![1] };
         }
@@ -67,6 +89,14 @@ impl Options {
 fn only(args: &mut lexopt::Parser) -> Result<Kind, String> {
     let value = args.value().map_err(|error| error.to_string())?;
     value.to_string_lossy().parse().map_err(|error| format!("--only: {error}"))
+}
+
+fn cells(args: &mut lexopt::Parser) -> Result<Vec<Cell>, String> {
+    let value = args.value().map_err(|error| error.to_string())?;
+    match &*value.to_string_lossy() {
+        "all" => Ok(Cell::ALL.to_vec()),
+        cell => Ok(vec![cell.parse().map_err(|error| format!("--cell: {error}"))?]),
+    }
 }
 
 fn thread_count(args: &mut lexopt::Parser, all: usize) -> Result<usize, String> {

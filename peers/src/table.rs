@@ -1,7 +1,7 @@
 //! The table.
 
 use crate::options::Options;
-use crate::work::{BATCH, Kind, LONG_STEPS, STEPS, Work};
+use crate::work::{BATCH, Cell, Kind, LONG_STEPS, STEPS, Work};
 use crate::{peak, this_crate};
 use elman::Level;
 
@@ -23,9 +23,9 @@ pub fn print(options: &Options, measurements: &[Measurement]) {
     }
     warn_if_busy(options, measurements);
     println!("In parentheses: of elman, its part of that peak; of the others, how many times elman's time they take.");
-    for &kind in &options.kinds {
-        println!("\n{}\n", title(kind));
-        print_rows(&rows(options, kind, measurements), options.markdown);
+    for works in options.sections() {
+        println!("\n{}\n", title(works[0]));
+        print_rows(&rows(options, &works, measurements), options.markdown);
     }
 }
 
@@ -46,8 +46,13 @@ fn peak_rate(measurements: &[Measurement], threads: usize) -> f64 {
     peak::operations(Level::detect(), threads) / shortest
 }
 
-fn title(kind: Kind) -> String {
-    match kind {
+fn title(work: Work) -> String {
+    let cell = match work.cell {
+        Cell::Tanh => "",
+        Cell::Gru => "GRU. ",
+        Cell::Lstm => "LSTM. ",
+    };
+    let kind = match work.kind {
         Kind::Forward => format!("Forward, every state kept: {BATCH} sequences of {STEPS} steps, milliseconds"),
         Kind::Training => {
             format!("Forward and backward, all gradients: {BATCH} sequences of {STEPS} steps, milliseconds")
@@ -58,18 +63,19 @@ fn title(kind: Kind) -> String {
         ),
         Kind::Sequence => format!("Forward, every state kept: one sequence of {LONG_STEPS} steps, nanoseconds a step"),
         Kind::Step => "Single steps of one sequence, nanoseconds a step".to_owned(),
-    }
+    };
+    format!("{cell}{kind}")
 }
 
 /// The header and the rows of a section.
-fn rows(options: &Options, kind: Kind, measurements: &[Measurement]) -> Vec<Vec<String>> {
-    let works = kind.works(options.quick);
+fn rows(options: &Options, works: &[Work], measurements: &[Measurement]) -> Vec<Vec<String>> {
     let mut header = vec!["".to_owned(), "threads".to_owned()];
     header.extend(works.iter().map(|work| format!("{} neurons", work.size)));
     let mut table = vec![header];
     for &threads in &options.threads {
         let mut names: Vec<&str> = Vec::new();
-        for m in measurements.iter().filter(|m| m.work.kind == kind && m.threads == threads && m.name != peak::NAME) {
+        for m in measurements.iter().filter(|m| works.contains(&m.work) && m.threads == threads && m.name != peak::NAME)
+        {
             if !names.contains(&m.name.as_str()) {
                 names.push(&m.name);
             }

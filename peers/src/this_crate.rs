@@ -2,36 +2,45 @@
 
 use crate::candidate::{Candidate, Failure, Named, named};
 use crate::work::{
-    BATCH, COMPARED_LOSSES, Data, EMBEDDING, Kind, LEARNING_RATE, LETTERS, NEURONS, SINGLE_STEPS, STEPS, Work,
+    self, BATCH, COMPARED_LOSSES, Data, EMBEDDING, Kind, LEARNING_RATE, LETTERS, NEURONS, SINGLE_STEPS, STEPS, Work,
 };
+use elman::cells::{Gru, Lstm, State, States};
 use elman::{
-    Adam, Batch, CrossEntropy, Embedding, Linear, Parameters, Pass, Passed, Rnn, RnnCell, RnnWeights, Sequences,
-    SequencesBuf, Steps, Workspace,
+    Adam, Batch, Cell, CrossEntropy, Embedding, Linear, Parameters, Pass, Passed, Rnn, RnnCell, RnnWeights, Sequences,
+    SequencesBuf, Steps, Stream, Tanh, Workspace,
 };
 use std::hint::black_box;
 
 pub const NAME: &str = "elman";
 
 pub fn candidates(work: Work, data: &Data) -> Vec<Named> {
-    vec![match work.size {
+    vec![match work.cell {
         _ if work.kind == Kind::Character => named(NAME, Character::new(data)),
-        4 => sized::<4>(work, data),
-        8 => sized::<8>(work, data),
-        16 => sized::<16>(work, data),
-        32 => sized::<32>(work, data),
-        64 => sized::<64>(work, data),
-        128 => sized::<128>(work, data),
-        256 => sized::<256>(work, data),
-        512 => sized::<512>(work, data),
-        size => (NAME.to_owned(), Err(format!("no layer of {size} neurons was compiled").into())),
+        work::Cell::Tanh => of_cell::<Tanh>(work, data),
+        work::Cell::Gru => of_cell::<Gru>(work, data),
+        work::Cell::Lstm => of_cell::<Lstm>(work, data),
     }]
 }
 
-fn sized<const H: usize>(work: Work, data: &Data) -> Named {
+fn of_cell<C: Cell>(work: Work, data: &Data) -> Named {
+    match work.size {
+        4 => sized::<C, 4>(work, data),
+        8 => sized::<C, 8>(work, data),
+        16 => sized::<C, 16>(work, data),
+        32 => sized::<C, 32>(work, data),
+        64 => sized::<C, 64>(work, data),
+        128 => sized::<C, 128>(work, data),
+        256 => sized::<C, 256>(work, data),
+        512 => sized::<C, 512>(work, data),
+        size => (NAME.to_owned(), Err(format!("no layer of {size} neurons was compiled").into())),
+    }
+}
+
+fn sized<C: Cell, const H: usize>(work: Work, data: &Data) -> Named {
     match work.kind {
-        Kind::Forward | Kind::Sequence => named(NAME, Forward::<H>::new(work, data)),
-        Kind::Training => named(NAME, Training::<H>::new(data)),
-        _ => named(NAME, Step::<H>::new(data)),
+        Kind::Forward | Kind::Sequence => named(NAME, Forward::<C, H>::new(work, data)),
+        Kind::Training => named(NAME, Training::<C, H>::new(work, data)),
+        _ => named(NAME, Step::<C, H>::new(data)),
     }
 }
 
@@ -43,8 +52,10 @@ fn flattened<'a, const N: usize>(rows: impl IntoIterator<Item = &'a [f32; N]>) -
     rows.into_iter().flatten().copied()
 }
 
-fn cell<const H: usize>(data: &Data) -> Result<Box<RnnCell<H, H>>, Failure> {
-    let mut cell = RnnCell::<H, H>::zeros_boxed();
+type Layer<C, const H: usize> = Box<RnnCell<H, H, C>>;
+
+fn layer<C: Cell, const H: usize>(data: &Data) -> Result<Layer<C, H>, Failure> {
+    let mut cell = RnnCell::zeros_boxed();
     cell.load_torch(&weights(data, ""))?;
     Ok(cell)
 }
@@ -59,26 +70,26 @@ fn weights<'a>(data: &'a Data, layer: &str) -> RnnWeights<'a> {
     }
 }
 
-struct Forward<const H: usize> {
+struct Forward<C: Cell, const H: usize> {
     shape: (usize, usize),
-    cell: Box<RnnCell<H, H>>,
+    layer: Layer<C, H>,
     x: Vec<[f32; H]>,
-    workspace: Workspace<Box<RnnCell<H, H>>>,
+    workspace: Workspace<Layer<C, H>>,
 }
 
-impl<const H: usize> Forward<H> {
+impl<C: Cell, const H: usize> Forward<C, H> {
     fn new(work: Work, data: &Data) -> Result<Self, Failure> {
-        Ok(Self { shape: work.shape(), cell: cell(data)?, x: rows(data.get("x")), workspace: Workspace::new() })
+        Ok(Self { shape: work.shape(), layer: layer(data)?, x: rows(data.get("x")), workspace: Workspace::new() })
     }
 
-    fn forward(&mut self) -> Result<Pass<'_, Box<RnnCell<H, H>>>, Failure> {
+    fn forward(&mut self) -> Result<Pass<'_, Layer<C, H>>, Failure> {
         let (steps, batch) = self.shape;
         let x = Sequences::batch_first(&self.x, Batch(batch), Steps(steps))?;
-        Ok(self.workspace.forward(&self.cell, x)?)
+        Ok(self.workspace.forward(&self.layer, x)?)
     }
 }
 
-impl<const H: usize> Candidate for Forward<H> {
+impl<C: Cell, const H: usize> Candidate for Forward<C, H> {
     fn run(&mut self) -> Result<(), Failure> {
         self.forward().map(drop)
     }
@@ -94,18 +105,20 @@ fn batch_first<const N: usize>(sequences: Sequences<'_, [f32; N]>) -> Vec<f32> {
     order.flat_map(|(sample, step)| *sequences.row(sample, step)).collect()
 }
 
-struct Training<const H: usize> {
-    cell: Box<RnnCell<H, H>>,
+struct Training<C: Cell, const H: usize> {
+    cell: work::Cell,
+    layer: Layer<C, H>,
     x: Vec<[f32; H]>,
     d_output: Vec<[f32; H]>,
-    workspace: Workspace<Box<RnnCell<H, H>>>,
-    gradients: Box<RnnCell<H, H>>,
+    workspace: Workspace<Layer<C, H>>,
+    gradients: Layer<C, H>,
 }
 
-impl<const H: usize> Training<H> {
-    fn new(data: &Data) -> Result<Self, Failure> {
+impl<C: Cell, const H: usize> Training<C, H> {
+    fn new(work: Work, data: &Data) -> Result<Self, Failure> {
         Ok(Self {
-            cell: cell(data)?,
+            cell: work.cell,
+            layer: layer(data)?,
             x: rows(data.get("x")),
             d_output: rows(data.get("d_output")),
             workspace: Workspace::new().with_d_input(),
@@ -113,28 +126,34 @@ impl<const H: usize> Training<H> {
         })
     }
 
-    fn train(&mut self) -> Result<(Passed<'_, Box<RnnCell<H, H>>>, &RnnCell<H, H>), Failure> {
+    fn train(&mut self) -> Result<(Passed<'_, Layer<C, H>>, &RnnCell<H, H, C>), Failure> {
         let x = Sequences::batch_first(&self.x, Batch(BATCH), Steps(STEPS))?;
         let d_output = Sequences::batch_first(&self.d_output, Batch(BATCH), Steps(STEPS))?;
-        let passed = self.workspace.forward(&self.cell, x)?.backward_into(d_output, &mut self.gradients)?;
+        let passed = self.workspace.forward(&self.layer, x)?.backward_into(d_output, &mut self.gradients)?;
         Ok((passed, &self.gradients))
     }
 }
 
-impl<const H: usize> Candidate for Training<H> {
+impl<C: Cell, const H: usize> Candidate for Training<C, H> {
     fn run(&mut self) -> Result<(), Failure> {
         self.train().map(drop)
     }
 
     fn result(&mut self) -> Result<Vec<f32>, Failure> {
+        let both_biases = self.cell == work::Cell::Gru;
         let (passed, gradients) = self.train()?;
         let d_x = passed.d_input().ok_or("the gradient of the input was not asked for")?;
         let mut result = batch_first(passed.output());
         result.extend(gradients.weight_ih_torch());
         result.extend(gradients.weight_hh_torch());
-        result.extend(gradients.bias_ih);
+        result.extend(gradients.bias_ih_torch());
+        if both_biases {
+            result.extend(gradients.bias_hh_torch());
+        }
         result.extend(batch_first(d_x));
-        result.extend(flattened(passed.d_initial()));
+        let d_initial = passed.d_initial();
+        result.extend(flattened(d_initial.h()));
+        result.extend(flattened(d_initial.c().into_iter().flatten()));
         Ok(result)
     }
 }
@@ -187,28 +206,31 @@ impl Candidate for Character {
     }
 }
 
-struct Step<const H: usize> {
-    cell: Box<RnnCell<H, H>>,
+struct Step<C: Cell, const H: usize> {
+    layer: Layer<C, H>,
     x: [f32; H],
-    h: [f32; H],
+    state: C::State<H>,
 }
 
-impl<const H: usize> Step<H> {
+impl<C: Cell, const H: usize> Step<C, H> {
     fn new(data: &Data) -> Result<Self, Failure> {
-        Ok(Self { cell: cell(data)?, x: data.get("x").try_into()?, h: [0.0; H] })
+        let layer = layer(data)?;
+        // A stream begins at zero, whatever the cell's state is.
+        let state = *Stream::new(&*layer).state();
+        Ok(Self { layer, x: data.get("x").try_into()?, state })
     }
 }
 
-impl<const H: usize> Candidate for Step<H> {
+impl<C: Cell, const H: usize> Candidate for Step<C, H> {
     fn run(&mut self) -> Result<(), Failure> {
         for _ in 0..SINGLE_STEPS {
-            self.cell.step_in_place(black_box(&self.x), &mut self.h);
+            self.layer.step_in_place(black_box(&self.x), &mut self.state);
         }
         Ok(())
     }
 
     fn result(&mut self) -> Result<Vec<f32>, Failure> {
         self.run()?;
-        Ok(self.h.to_vec())
+        Ok([self.state.h(), self.state.c()].concat())
     }
 }

@@ -1,7 +1,7 @@
-//! tract: an ONNX model of one RNN node, made in memory; forward only.
+//! tract: an ONNX model of one node (RNN, GRU or LSTM), made in memory; forward only.
 
 use crate::candidate::{Candidate, Failure, Named, named};
-use crate::work::{Data, Kind, SINGLE_STEPS, Work};
+use crate::work::{Cell, Data, Kind, SINGLE_STEPS, Work};
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::SimpleState;
@@ -12,7 +12,7 @@ pub fn candidates(work: Work, data: &Data, threads: usize) -> Vec<Named> {
     }
     match work.kind {
         Kind::Forward | Kind::Sequence => vec![named("tract", Forward::new(work, data))],
-        Kind::Step => vec![named("tract", Step::new(work.size, data))],
+        Kind::Step => vec![named("tract", Step::new(work, data))],
         Kind::Training | Kind::Character => vec![],
     }
 }
@@ -40,38 +40,61 @@ fn attribute(name: &str, kind: pb::attribute_proto::AttributeType) -> pb::Attrib
     pb::AttributeProto { name: name.to_owned(), r#type: kind as i32, ..Default::default() }
 }
 
-/// `x` batch-first. With `initial_h`, that is an input too, and the output is the last state instead of all of them.
-fn model(size: usize, data: &Data, batch: usize, steps: usize, initial_h: bool) -> pb::ModelProto {
+/// The numbers of a tensor's gates in ONNX's order: z r n of a GRU, i o f g of an LSTM.
+fn gates(work: Work, values: &[f32]) -> Vec<f32> {
+    let order: &[usize] = match work.cell {
+        Cell::Tanh => &[0],
+        Cell::Gru => &[1, 0, 2],
+        Cell::Lstm => &[0, 3, 1, 2],
+    };
+    let len = values.len() / work.cell.gates();
+    order.iter().flat_map(|gate| &values[gate * len..(gate + 1) * len]).copied().collect()
+}
+
+/// `x` batch-first. With a state, the first one is an input, and the output is the last one instead of every `h`.
+fn model(work: Work, data: &Data, batch: usize, steps: usize, with_state: bool) -> pb::ModelProto {
     use pb::attribute_proto::AttributeType;
-    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    let node = pb::NodeProto {
-        op_type: "RNN".to_owned(),
-        name: "rnn".to_owned(),
-        input: names(if initial_h { &["x", "W", "R", "B", "", "h0"] } else { &["x", "W", "R", "B"] }),
-        output: names(if initial_h { &["", "h"] } else { &["h"] }),
-        attribute: vec![
-            pb::AttributeProto { i: size as i64, ..attribute("hidden_size", AttributeType::Int) },
-            pb::AttributeProto { i: 1, ..attribute("layout", AttributeType::Int) },
-        ],
+    let Work { cell, size, .. } = work;
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let integer = |name, i| pb::AttributeProto { i, ..attribute(name, AttributeType::Int) };
+    let mut node = pb::NodeProto {
+        op_type: match cell {
+            Cell::Tanh => "RNN".to_owned(),
+            Cell::Gru => "GRU".to_owned(),
+            Cell::Lstm => "LSTM".to_owned(),
+        },
+        name: "layer".to_owned(),
+        input: names(&["x", "W", "R", "B"]),
+        output: names(&["h"]),
+        attribute: vec![integer("hidden_size", size as i64), integer("layout", 1)],
         ..Default::default()
     };
-    let state = [batch, 1, size];
-    let states = [batch, steps, 1, size];
-    let mut input = vec![value("x", &[batch, steps, size])];
-    if initial_h {
-        input.push(value("h0", &state));
+    if cell == Cell::Gru {
+        node.attribute.push(integer("linear_before_reset", 1));
     }
-    let biases = [data.get("bias_ih"), data.get("bias_hh")].concat();
+    let state = [batch, 1, size];
+    let mut input = vec![value("x", &[batch, steps, size])];
+    let mut output = vec![value("h", &[batch, steps, 1, size])];
+    if with_state {
+        let (first, last) = (&["h0", "c0"][..cell.states()], &["h", "c"][..cell.states()]);
+        node.input.extend(names(&[&[""], first].concat()));
+        node.output = names(&[&[""], last].concat());
+        input.extend(first.iter().map(|name| value(name, &state)));
+        output = last.iter().map(|name| value(name, &state)).collect();
+    }
+    let [weight_ih, weight_hh, bias_ih, bias_hh] =
+        ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(|name| gates(work, data.get(name)));
+    let rows = cell.gates() * size;
     let graph = pb::GraphProto {
-        name: "rnn".to_owned(),
+        name: "layer".to_owned(),
         node: vec![node],
         initializer: vec![
-            weights("W", &[1, size, size], data.get("weight_ih").to_vec()),
-            weights("R", &[1, size, size], data.get("weight_hh").to_vec()),
-            weights("B", &[1, 2 * size], biases),
+            weights("W", &[1, rows, size], weight_ih),
+            weights("R", &[1, rows, size], weight_hh),
+            weights("B", &[1, 2 * rows], [bias_ih, bias_hh].concat()),
         ],
         input,
-        output: vec![value("h", if initial_h { &state[..] } else { &states })],
+        output,
         ..Default::default()
     };
     let opset = pb::OperatorSetIdProto { version: 14, ..Default::default() };
@@ -86,7 +109,11 @@ fn state(model: &pb::ModelProto) -> Result<State, Failure> {
 }
 
 fn read(values: &TVec<TValue>) -> Result<Vec<f32>, Failure> {
-    Ok(values.first().ok_or("no output")?.to_plain_array_view::<f32>()?.iter().copied().collect())
+    let mut numbers = Vec::new();
+    for value in values {
+        numbers.extend(value.to_plain_array_view::<f32>()?);
+    }
+    Ok(numbers)
 }
 
 struct Forward {
@@ -99,7 +126,7 @@ impl Forward {
     fn new(work: Work, data: &Data) -> Result<Self, Failure> {
         let (steps, batch) = work.shape();
         Ok(Self {
-            state: state(&model(work.size, data, batch, steps, false))?,
+            state: state(&model(work, data, batch, steps, false))?,
             x: Tensor::from_shape(&[batch, steps, work.size], data.get("x"))?.into(),
             h: TVec::new(),
         })
@@ -121,15 +148,18 @@ impl Candidate for Forward {
 struct Step {
     state: State,
     x: TValue,
-    h: TValue,
+    /// h, and c of an LSTM.
+    carried: TVec<TValue>,
 }
 
 impl Step {
-    fn new(size: usize, data: &Data) -> Result<Self, Failure> {
+    fn new(work: Work, data: &Data) -> Result<Self, Failure> {
+        let shape = [1, 1, work.size];
+        let zeros = |_| Ok(Tensor::zero::<f32>(&shape)?.into());
         Ok(Self {
-            state: state(&model(size, data, 1, 1, true))?,
-            x: Tensor::from_shape(&[1, 1, size], data.get("x"))?.into(),
-            h: Tensor::zero::<f32>(&[1, 1, size])?.into(),
+            state: state(&model(work, data, 1, 1, true))?,
+            x: Tensor::from_shape(&shape, data.get("x"))?.into(),
+            carried: (0..work.cell.states()).map(zeros).collect::<Result<_, Failure>>()?,
         })
     }
 }
@@ -137,14 +167,15 @@ impl Step {
 impl Candidate for Step {
     fn run(&mut self) -> Result<(), Failure> {
         for _ in 0..SINGLE_STEPS {
-            let mut outputs = self.state.run(tvec![self.x.clone(), self.h.clone()])?;
-            self.h = outputs.pop().ok_or("no output")?;
+            let mut inputs = tvec![self.x.clone()];
+            inputs.append(&mut self.carried);
+            self.carried = self.state.run(inputs)?;
         }
         Ok(())
     }
 
     fn result(&mut self) -> Result<Vec<f32>, Failure> {
         self.run()?;
-        read(&tvec![self.h.clone()])
+        read(&self.carried)
     }
 }

@@ -18,6 +18,9 @@ pub const NEURONS: usize = 128;
 pub const LEARNING_RATE: f64 = 1e-3;
 /// Training steps of the character model whose losses are compared.
 pub const COMPARED_LOSSES: usize = 3;
+/// The tensors of a layer, and of the character model's second one.
+const LAYER: [&str; 4] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
+const UPPER_LAYER: [&str; 4] = ["weight_ih_1", "weight_hh_1", "bias_ih_1", "bias_hh_1"];
 /// Single steps in one run, all with the same input, the first one from a zero state.
 pub const SINGLE_STEPS: usize = 1000;
 
@@ -44,17 +47,20 @@ impl Kind {
         }
     }
 
-    /// The works of this kind, one for each column of its section.
-    pub fn works(self, quick: bool) -> Vec<Work> {
-        let sizes: &[usize] = match (self, quick) {
-            (Kind::Forward | Kind::Training, false) => &[32, 64, 128, 256, 512],
-            (Kind::Forward | Kind::Training, true) => &[32, 128],
-            (Kind::Character, _) => &[NEURONS],
-            (Kind::Sequence, false) => &[16, 32, 64, 128, 256],
-            (Kind::Step, false) => &[4, 8, 16, 32, 64, 128],
-            (Kind::Sequence | Kind::Step, true) => &[32],
+    /// The works of this kind with a cell, one for each column of their section. The character model has tanh alone.
+    pub fn works(self, cell: Cell, quick: bool) -> Vec<Work> {
+        let sizes: &[usize] = match (self, cell, quick) {
+            (Kind::Forward | Kind::Training, _, true) => &[32, 128],
+            (Kind::Forward | Kind::Training, Cell::Tanh, false) => &[32, 64, 128, 256, 512],
+            (Kind::Forward | Kind::Training, _, false) => &[16, 32, 64, 128, 256, 512],
+            (Kind::Character, Cell::Tanh, _) => &[NEURONS],
+            (Kind::Character, _, _) => &[],
+            (Kind::Sequence | Kind::Step, _, true) => &[32],
+            (Kind::Sequence, _, false) => &[16, 32, 64, 128, 256],
+            (Kind::Step, Cell::Tanh, false) => &[4, 8, 16, 32, 64, 128],
+            (Kind::Step, _, false) => &[8, 16, 32, 64, 128],
         };
-        sizes.iter().map(|&size| Work { kind: self, size }).collect()
+        sizes.iter().map(|&size| Work { kind: self, cell, size }).collect()
     }
 }
 
@@ -67,16 +73,60 @@ impl FromStr for Kind {
     }
 }
 
-/// One piece of work: a kind, and the number of inputs and of neurons.
+/// The cell of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell {
+    Tanh,
+    Gru,
+    Lstm,
+}
+
+impl Cell {
+    pub const ALL: [Cell; 3] = [Cell::Tanh, Cell::Gru, Cell::Lstm];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Cell::Tanh => "tanh",
+            Cell::Gru => "gru",
+            Cell::Lstm => "lstm",
+        }
+    }
+
+    /// Sums that each neuron makes at a step, in PyTorch's order: r z n of a GRU, i f g o of an LSTM.
+    pub fn gates(self) -> usize {
+        match self {
+            Cell::Tanh => 1,
+            Cell::Gru => 3,
+            Cell::Lstm => 4,
+        }
+    }
+
+    /// Tensors of a state: h, and c of an LSTM.
+    pub fn states(self) -> usize {
+        if self == Cell::Lstm { 2 } else { 1 }
+    }
+}
+
+impl FromStr for Cell {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let cell = Cell::ALL.into_iter().find(|cell| cell.name() == name);
+        cell.ok_or_else(|| format!("`{name}` is not tanh, gru or lstm"))
+    }
+}
+
+/// One piece of work: a kind, a cell, and the number of inputs and of neurons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Work {
     pub kind: Kind,
+    pub cell: Cell,
     pub size: usize,
 }
 
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.kind.name(), self.size)
+        write!(f, "{}-{}-{}", self.kind.name(), self.cell.name(), self.size)
     }
 }
 
@@ -84,8 +134,11 @@ impl FromStr for Work {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let (kind, size) = name.split_once('-').ok_or_else(|| format!("`{name}` is not a work"))?;
-        Ok(Work { kind: kind.parse()?, size: size.parse().map_err(|_| format!("`{name}` has no size"))? })
+        let [kind, cell, size] = name.split('-').collect::<Vec<_>>()[..] else {
+            return Err(format!("`{name}` is not a work"));
+        };
+        let size = size.parse().map_err(|_| format!("`{name}` has no size"))?;
+        Ok(Work { kind: kind.parse()?, cell: cell.parse()?, size })
     }
 }
 
@@ -108,10 +161,11 @@ impl Work {
     /// Floating-point operations of the matrix products of one run; nothing else is counted.
     pub fn operations(self) -> f64 {
         let layer = |inputs: usize, outputs: usize| (2 * self.all_steps() * inputs * outputs) as f64;
+        let forward = layer(2 * self.size, self.cell.gates() * self.size);
         match self.kind {
-            Kind::Forward | Kind::Sequence | Kind::Step => layer(2 * self.size, self.size),
+            Kind::Forward | Kind::Sequence | Kind::Step => forward,
             // Each product of the forward has two in the backward: the gradients of its two factors.
-            Kind::Training => 3.0 * layer(2 * self.size, self.size),
+            Kind::Training => 3.0 * forward,
             Kind::Character => {
                 let first = layer(EMBEDDING + NEURONS, NEURONS);
                 3.0 * (first + layer(2 * NEURONS, NEURONS) + layer(NEURONS, LETTERS))
@@ -124,25 +178,34 @@ impl Work {
         let preactivation = 2 * self.size + 2;
         match self.kind {
             Kind::Forward | Kind::Sequence | Kind::Step => preactivation,
-            Kind::Training | Kind::Character => preactivation.max(self.all_steps()),
+            // The gradient of a state is a sum over gates and neurons, that of a weight one over all steps.
+            Kind::Training | Kind::Character => {
+                preactivation.max(self.cell.gates() * self.size + 1).max(self.all_steps())
+            }
         }
     }
 
-    /// The tensors of a result, in order, with their lengths. Sequences are batch-first, weights are `[out][in]`.
+    /// The tensors of a result, in order, with their lengths. Sequences are batch-first, weights are `[gate and out][in]`.
     pub fn results(self) -> Vec<(&'static str, usize)> {
-        let (h, rows) = (self.size, self.all_steps());
+        let (h, rows, gates) = (self.size, self.all_steps(), self.cell.gates() * self.size);
         match self.kind {
             Kind::Forward | Kind::Sequence => vec![("h", rows * h)],
-            Kind::Training => vec![
-                ("h", rows * h),
-                ("gradient of weight_ih", h * h),
-                ("gradient of weight_hh", h * h),
-                ("gradient of the biases", h),
-                ("gradient of x", rows * h),
-                ("gradient of h0", BATCH * h),
-            ],
+            Kind::Training => {
+                let mut results =
+                    vec![("h", rows * h), ("gradient of weight_ih", gates * h), ("gradient of weight_hh", gates * h)];
+                results.extend(match self.cell {
+                    // The two gradients differ.
+                    Cell::Gru => vec![("gradient of bias_ih", gates), ("gradient of bias_hh", gates)],
+                    Cell::Tanh | Cell::Lstm => vec![("gradient of the biases", gates)],
+                });
+                results.extend([("gradient of x", rows * h), ("gradient of h0", BATCH * h)]);
+                if self.cell == Cell::Lstm {
+                    results.push(("gradient of c0", BATCH * h));
+                }
+                results
+            }
             Kind::Character => vec![("losses", COMPARED_LOSSES)],
-            Kind::Step => vec![("h", h)],
+            Kind::Step => [("h", h), ("c", h)][..self.cell.states()].to_vec(),
         }
     }
 
@@ -153,13 +216,8 @@ impl Work {
         match self.kind {
             Kind::Character => {
                 data.fill(&mut generator, "embedding", LETTERS * EMBEDDING, 1.0);
-                data.fill_layer(&mut generator, ["weight_ih", "weight_hh", "bias_ih", "bias_hh"], EMBEDDING, NEURONS);
-                data.fill_layer(
-                    &mut generator,
-                    ["weight_ih_1", "weight_hh_1", "bias_ih_1", "bias_hh_1"],
-                    NEURONS,
-                    NEURONS,
-                );
+                data.fill_layer(&mut generator, LAYER, EMBEDDING, NEURONS, 1);
+                data.fill_layer(&mut generator, UPPER_LAYER, NEURONS, NEURONS, 1);
                 let bound = 1.0 / (NEURONS as f32).sqrt();
                 data.fill(&mut generator, "linear_weight", LETTERS * NEURONS, bound);
                 data.fill(&mut generator, "linear_bias", LETTERS, bound);
@@ -168,7 +226,7 @@ impl Work {
             }
             kind => {
                 let rows = if kind == Kind::Step { 1 } else { self.all_steps() };
-                data.fill_layer(&mut generator, ["weight_ih", "weight_hh", "bias_ih", "bias_hh"], self.size, self.size);
+                data.fill_layer(&mut generator, LAYER, self.size, self.size, self.cell.gates());
                 data.fill(&mut generator, "x", rows * self.size, 1.0);
                 if kind == Kind::Training {
                     data.fill(&mut generator, "d_output", rows * self.size, 1.0);
@@ -179,8 +237,8 @@ impl Work {
     }
 }
 
-/// Named tensors. Sequences are batch-first, weights are PyTorch's `[out][in]`; each candidate puts them into the layout
-/// that suits it best, outside of what is measured.
+/// Named tensors. Sequences are batch-first, weights are PyTorch's `[gate and out][in]`; each candidate puts them into the
+/// layout that suits it best, outside of what is measured.
 #[derive(Clone, Debug, Default)]
 pub struct Data {
     pub tensors: BTreeMap<&'static str, Vec<f32>>,
@@ -208,10 +266,17 @@ impl Data {
         self.tensors.insert(name, values);
     }
 
-    fn fill_layer(&mut self, generator: &mut Generator, names: [&'static str; 4], inputs: usize, outputs: usize) {
-        let lengths = [outputs * inputs, outputs * outputs, outputs, outputs];
-        for (name, len) in names.into_iter().zip(lengths) {
-            self.fill(generator, name, len, 1.0 / (outputs as f32).sqrt());
+    fn fill_layer(
+        &mut self,
+        generator: &mut Generator,
+        names: [&'static str; 4],
+        inputs: usize,
+        neurons: usize,
+        gates: usize,
+    ) {
+        let rows = gates * neurons;
+        for (name, len) in names.into_iter().zip([rows * inputs, rows * neurons, rows, rows]) {
+            self.fill(generator, name, len, 1.0 / (neurons as f32).sqrt());
         }
     }
 
