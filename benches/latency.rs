@@ -7,8 +7,10 @@
 mod common;
 
 use common::{LINK_COUNT, PEAK_OPERATIONS, multiply_add, multiply_add_chain, read, rows, shortest_in_turns};
+use elman::cells::{Gru, Lstm};
 use elman::{
-    Adam, CrossEntropy, Embedding, Generator, Level, Linear, Parameters, Rnn, RnnCell, StepTrace, Stream, Workspace,
+    Adam, Cell, CrossEntropy, Embedding, Generator, Level, Linear, Parameters, Rnn, RnnCell, StepTrace, Stream,
+    Workspace,
 };
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -20,13 +22,8 @@ fn shortest(count: usize, mut run: impl FnMut()) -> f64 {
 
 /// Nanoseconds that a chain of tanh of one vector takes, each of the one before, by way of memory as states go.
 fn tanh_latency(level: Level) -> f64 {
-    let lanes = match level.name() {
-        "avx512" => 16,
-        "avx2" => 8,
-        _ => 4,
-    };
     let mut numbers = [0.5; 16];
-    shortest(1000, || (0..1000).for_each(|_| level.tanh(black_box(&mut numbers[..lanes]))))
+    shortest(1000, || (0..1000).for_each(|_| level.tanh(black_box(&mut numbers[..level.lanes()]))))
 }
 
 /// Nanoseconds that reading all of it takes, again and again.
@@ -78,6 +75,60 @@ fn steps<const H: usize>(level: Level, bounds: Bounds) {
         level.name(),
         step / floor
     );
+}
+
+/// What bounds a step of a cell of gates, beside [`Bounds`].
+#[derive(Clone, Copy)]
+struct GateBounds {
+    bounds: Bounds,
+    /// One sigmoid that waits for another.
+    sigmoid: f64,
+    /// One vector of many sigmoids, and of many tanhs.
+    sigmoids: f64,
+    tanhs: f64,
+}
+
+fn gated_steps<const H: usize, C: Cell>(
+    name: &str,
+    (gates, functions): (usize, [usize; 2]),
+    level: Level,
+    of: GateBounds,
+) {
+    let mut generator = Generator::seed(1);
+    let cell = RnnCell::<H, H, C>::boxed(&mut generator);
+    let x = rows::<H>(&mut generator, 1)[0];
+    let mut stream = Stream::new(&*cell).at(level);
+    let step = shortest(1000, || (0..1000).for_each(|_| _ = black_box(stream.advance(black_box(&x)))));
+    let input = rows::<H>(&mut generator, 10_000);
+    let mut workspace = Workspace::new().at(level);
+    let sequence = shortest(10_000, || _ = workspace.forward(&*cell, black_box(&input)).unwrap());
+    let mut weights = 0.0;
+    cell.visit(&mut |tensor| weights += reading(tensor));
+    // The products, and all sigmoids and tanhs of the neurons, as fast as many of them side by side.
+    let vectors =
+        (functions[0] as f64 * of.sigmoids + functions[1] as f64 * of.tanhs) * H.div_ceil(level.lanes()) as f64;
+    let arithmetic = of.bounds.operation * (4 * gates * H * H) as f64 + vectors;
+    // From state to state: a chain of the product, a sigmoid, and a tanh of what that makes.
+    let terms = if gates * H < 32 {
+        H.div_ceil(4) + 1
+    } else if gates * H < 128 {
+        H.div_ceil(2)
+    } else {
+        H
+    };
+    let chain = of.bounds.link * (terms + 1) as f64 + of.sigmoid + of.bounds.tanh;
+    let floor = arithmetic.max(weights).max(chain);
+    println!(
+        "{:>8} {name:>5} {H:>5} {step:>12.1} {sequence:>14.1} {chain:>14.1} {arithmetic:>11.1} {weights:>10.1} {floor:>8.1} {:>7.1}x",
+        level.name(),
+        step / floor
+    );
+}
+
+/// Nanoseconds that a chain of sigmoids of one vector takes.
+fn sigmoid_latency(level: Level) -> f64 {
+    let mut numbers = [0.5; 16];
+    shortest(1000, || (0..1000).for_each(|_| level.sigmoid(black_box(&mut numbers[..level.lanes()]))))
 }
 
 fn distribution<const H: usize>() {
@@ -242,6 +293,29 @@ fn main() {
         steps::<64>(level, bounds);
         steps::<128>(level, bounds);
         steps::<256>(level, bounds);
+    }
+    println!(
+        "\ncells of gates; arithmetic: the products at the peak, and all sigmoids and tanhs; chain: a sigmoid and a tanh behind it\n"
+    );
+    println!(
+        "{:>8} {:>5} {:>5} {:>12} {:>14} {:>14} {:>11} {:>10} {:>8} {:>8}",
+        "level", "cell", "H", "single step", "in a sequence", "chain", "arithmetic", "weights", "floor", "step"
+    );
+    for level in Level::available() {
+        let bounds = Bounds { operation, link, tanh: tanh_latency(level) };
+        let mut numbers = [0.5; 1024];
+        let vectors = 100 * numbers.len() / level.lanes();
+        let mut many =
+            |f: fn(Level, &mut [f32])| shortest(vectors, || (0..100).for_each(|_| f(level, black_box(&mut numbers))));
+        let (sigmoids, tanhs) = (many(Level::sigmoid), many(Level::tanh));
+        let bounds = GateBounds { bounds, sigmoid: sigmoid_latency(level), sigmoids, tanhs };
+        macro_rules! of_sizes {
+            ($($size:literal)*) => {
+                $(gated_steps::<$size, Gru>("gru", (3, [2, 1]), level, bounds);)*
+                $(gated_steps::<$size, Lstm>("lstm", (4, [3, 2]), level, bounds);)*
+            };
+        }
+        of_sizes!(8 16 32 64 128);
     }
     println!("\n1,000,000 calls of a stream of a cell and a linear layer, ns a call, the clock included\n");
     println!(

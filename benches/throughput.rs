@@ -2,14 +2,15 @@
 //!
 //! `cargo bench --bench throughput`. Everything is measured against the peak of this machine in the same run: only the
 //! shares mean something. 64 sequences of 100 steps unless the table says otherwise; operations are counted as
-//! `2 T B HID (IN + HID)` for a forward and three times that for a training pass.
+//! `2 T B GATES HID (IN + HID)` for a forward and three times that for a training pass.
 
 mod common;
 
 use common::{PEAK_OPERATIONS, multiply_add, rows, shortest_in_turns};
+use elman::cells::{Gru, Lstm};
 use elman::{
-    Adam, Batch, CrossEntropy, Embedding, Generator, Level, Linear, Parameters, Rnn, RnnCell, Sequences, SequencesBuf,
-    Steps, Workspace,
+    Adam, Batch, Cell, CrossEntropy, Embedding, Generator, Level, Linear, Parameters, Rnn, RnnCell, Sequences,
+    SequencesBuf, Steps, Tanh, Workspace,
 };
 use std::time::Duration;
 
@@ -18,36 +19,52 @@ const TIME: Duration = Duration::from_millis(1000);
 
 /// Operations a second of the forward, of the training pass and of the peak.
 fn measure<const IN: usize, const HID: usize>(level: Level, steps: usize, batch: usize) -> [f64; 3] {
+    measure_cell::<IN, HID, Tanh>(level, 1, steps, batch)
+}
+
+/// The same of a cell of so many gates.
+fn measure_cell<const IN: usize, const HID: usize, C: Cell>(
+    level: Level,
+    gates: usize,
+    steps: usize,
+    batch: usize,
+) -> [f64; 3] {
     let mut generator = Generator::seed(1);
-    let cell = RnnCell::<IN, HID>::boxed(&mut generator);
+    let cell = RnnCell::<IN, HID, C>::boxed(&mut generator);
     let x = rows::<IN>(&mut generator, steps * batch);
     let d = rows::<HID>(&mut generator, steps * batch);
     let input = Sequences::batch_first(&x, Batch(batch), Steps(steps)).unwrap();
     let d_output = Sequences::batch_first(&d, Batch(batch), Steps(steps)).unwrap();
     let mut of_forward = Workspace::new().at(level);
     let mut of_training = Workspace::new().at(level).with_d_input();
-    let mut gradients = cell.zeros_like();
+    let mut gradients = RnnCell::zeros_boxed();
     let times = shortest_in_turns(
         TIME,
         &mut [
-            &mut || _ = of_forward.forward(&cell, input).unwrap(),
+            &mut || _ = of_forward.forward(&*cell, input).unwrap(),
             &mut || {
-                let pass = of_training.forward(&cell, input).unwrap();
+                let pass = of_training.forward(&*cell, input).unwrap();
                 pass.backward_into(d_output, &mut gradients).unwrap();
             },
             &mut multiply_add,
         ],
     );
-    let operations = (2 * steps * batch * HID * (IN + HID)) as f64;
+    let operations = (2 * gates * steps * batch * HID * (IN + HID)) as f64;
     [operations / times[0], 3.0 * operations / times[1], PEAK_OPERATIONS as f64 / times[2]]
 }
 
 fn square<const H: usize>(level: Level) {
-    let mut line = format!("{:>8} {H:>5}", level.name());
-    let [forward_1, training_1, peak] = on_threads(1, || measure::<H, H>(level, STEPS, 64));
+    square_of::<H, Tanh>(level, "tanh", 1);
+    square_of::<H, Gru>(level, "gru", 3);
+    square_of::<H, Lstm>(level, "lstm", 4);
+}
+
+fn square_of<const H: usize, C: Cell>(level: Level, cell: &str, gates: usize) {
+    let mut line = format!("{:>8} {cell:>5} {H:>5}", level.name());
+    let [forward_1, training_1, peak] = on_threads(1, || measure_cell::<H, H, C>(level, gates, STEPS, 64));
     line += &format!("{:>10.1} %{:>10.1} %", 100.0 * forward_1 / peak, 100.0 * training_1 / peak);
     for threads in 2..=std::thread::available_parallelism().map_or(1, usize::from).min(2) {
-        let [forward, training, _] = on_threads(threads, || measure::<H, H>(level, STEPS, 64));
+        let [forward, training, _] = on_threads(threads, || measure_cell::<H, H, C>(level, gates, STEPS, 64));
         line += &format!("{:>10.2} x{:>10.2} x", forward / forward_1, training / training_1);
     }
     println!("{line}{:>16.1}", peak / 1e9);
@@ -138,8 +155,8 @@ fn main() {
         || Level::available().filter(|level| names.is_empty() || names.iter().any(|name| name == level.name()));
     println!("share of the peak on one thread, and speed-up on two\n");
     println!(
-        "{:>8} {:>5} {:>12}{:>12}{:>12}{:>12}{:>16}",
-        "level", "H", "forward", "training", "forward", "training", "peak, GFLOP/s"
+        "{:>8} {:>5} {:>5} {:>12}{:>12}{:>12}{:>12}{:>16}",
+        "level", "cell", "H", "forward", "training", "forward", "training", "peak, GFLOP/s"
     );
     for level in levels() {
         let works: [(usize, fn(Level)); 6] = [

@@ -357,12 +357,10 @@ mod forwards {
         relu_in_64_hid_64_layers_1(64, 64, 1),
     );
     for_sizes!(forward_gru:
-        gru_in_2_hid_3_layers_1(2, 3, 1), gru_in_3_hid_8_layers_2(3, 8, 2), gru_in_17_hid_16_layers_2(17, 16, 2),
-        gru_in_9_hid_33_layers_2(9, 33, 2), gru_in_40_hid_48_layers_1(40, 48, 1), gru_in_5_hid_70_layers_1(5, 70, 1),
+        gru_in_3_hid_8_layers_2(3, 8, 2), gru_in_9_hid_33_layers_2(9, 33, 2), gru_in_40_hid_48_layers_1(40, 48, 1),
     );
     for_sizes!(forward_lstm:
-        lstm_in_2_hid_3_layers_1(2, 3, 1), lstm_in_3_hid_8_layers_2(3, 8, 2), lstm_in_17_hid_16_layers_2(17, 16, 2),
-        lstm_in_9_hid_33_layers_2(9, 33, 2), lstm_in_40_hid_48_layers_1(40, 48, 1), lstm_in_5_hid_70_layers_1(5, 70, 1),
+        lstm_in_2_hid_3_layers_1(2, 3, 1), lstm_in_17_hid_16_layers_2(17, 16, 2), lstm_in_5_hid_70_layers_1(5, 70, 1),
     );
 }
 
@@ -378,12 +376,10 @@ mod backwards {
         relu_in_64_hid_64_layers_1(64, 64, 1),
     );
     for_sizes!(backward_gru:
-        gru_in_2_hid_3_layers_1(2, 3, 1), gru_in_3_hid_8_layers_2(3, 8, 2), gru_in_17_hid_16_layers_2(17, 16, 2),
-        gru_in_9_hid_33_layers_2(9, 33, 2), gru_in_40_hid_48_layers_1(40, 48, 1), gru_in_5_hid_70_layers_1(5, 70, 1),
+        gru_in_3_hid_8_layers_2(3, 8, 2), gru_in_9_hid_33_layers_2(9, 33, 2), gru_in_40_hid_48_layers_1(40, 48, 1),
     );
     for_sizes!(backward_lstm:
-        lstm_in_2_hid_3_layers_1(2, 3, 1), lstm_in_3_hid_8_layers_2(3, 8, 2), lstm_in_17_hid_16_layers_2(17, 16, 2),
-        lstm_in_9_hid_33_layers_2(9, 33, 2), lstm_in_40_hid_48_layers_1(40, 48, 1), lstm_in_5_hid_70_layers_1(5, 70, 1),
+        lstm_in_2_hid_3_layers_1(2, 3, 1), lstm_in_17_hid_16_layers_2(17, 16, 2), lstm_in_5_hid_70_layers_1(5, 70, 1),
     );
 }
 

@@ -7,7 +7,7 @@
 //! then is the true quotient, but for a small part of the last bit.
 
 use super::exp::exp_of_negative;
-use crate::simd::Simd;
+use crate::simd::{Kernel, Level, Simd};
 
 /// `1 / (1 + e^-x)`: exactly 1/2 at zero, 0 below -87.34, 1 from about 16.64 up; NaN stays NaN.
 #[inline(always)]
@@ -50,4 +50,41 @@ fn product_rest<S: Simd>(s: S, c: S::F32, a: S::F32, b: S::F32) -> S::F32 {
 #[inline(always)]
 fn high_half<S: Simd>(s: S, x: S::F32) -> S::F32 {
     s.with_bits(s.and(s.to_bits(x), s.splat_i32(!0xfff)))
+}
+
+/// Replaces every number by its sigmoid.
+struct SigmoidInPlace<'a>(&'a mut [f32]);
+
+impl Kernel for SigmoidInPlace<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut vectors = self.0.chunks_exact_mut(S::LANES);
+        for numbers in &mut vectors {
+            s.store(sigmoid(s, s.load(numbers)), numbers);
+        }
+        let rest = vectors.into_remainder();
+        if !rest.is_empty() {
+            s.store_partial(sigmoid(s, s.load_partial(rest)), rest);
+        }
+    }
+}
+
+impl Level {
+    /// Replaces every number by `1 / (1 + e^-x)`, as the gates of the layers compute it.
+    ///
+    /// At most 0.93 units in the last place from the exact value (0.95 without fused multiply-add), over all floats whose value
+    /// is normal; monotone, in 0..=1; zero below -87.34, where the value would be denormal; NaN stays NaN.
+    ///
+    /// ```
+    /// use elman::Level;
+    /// let mut numbers = [-f32::INFINITY, -100.0, 0.0, f32::INFINITY];
+    /// Level::detect().sigmoid(&mut numbers);
+    /// assert_eq!(numbers, [0.0, 0.0, 0.5, 1.0]);
+    /// ```
+    #[inline(never)]
+    pub fn sigmoid(self, numbers: &mut [f32]) {
+        self.run(SigmoidInPlace(numbers));
+    }
 }
