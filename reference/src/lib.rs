@@ -2,8 +2,9 @@
 //!
 //! This crate is the judge, not a competitor. Every fast path is property-tested, fuzzed and benchmarked against it,
 //! so it shares no code with them: sizes are dynamic, matrices are flat row-major slices in PyTorch's `[out][in]`
-//! layout, and nothing is fused, blocked or reordered. It also has options of PyTorch that the crate has not (`padding_idx`,
-//! class weights, `ignore_index`, label smoothing, weight decay, AMSGrad), each checked against PyTorch.
+//! layout, and nothing is fused, blocked or reordered. GRU and LSTM are in [`gated`]. It also has options of PyTorch that
+//! the crate has not (`padding_idx`, class weights, `ignore_index`, label smoothing, weight decay, AMSGrad), each checked
+//! against PyTorch.
 //!
 //! * Each backward function stands directly beneath its forward one. `d_name` is the derivative of the loss by `name`.
 //! * What can be shared (parameters: over time, over a batch) is *accumulated* into with `+=`; what cannot be shared
@@ -26,14 +27,19 @@
 //! assert!(loss > 0.0 && gradients[0].bias_hh[2] < 0.0);
 //! ```
 //!
-//! Sources: J. L. Elman, *Finding Structure in Time*, 1990 (the cell). P. J. Werbos, *Backpropagation Through Time:
-//! What It Does and How to Do It*, 1990. I. Goodfellow, Y. Bengio, A. Courville, *Deep Learning*, 2016 (softmax and
-//! cross-entropy). C. Szegedy et al., *Rethinking the Inception Architecture*, 2016 (label smoothing). D. P. Kingma,
-//! J. Ba, *Adam*, 2015. S. J. Reddi, S. Kale, S. Kumar, *On the Convergence of Adam and Beyond*, 2018 (`amsgrad`).
-//! I. Loshchilov, F. Hutter, *Decoupled Weight Decay Regularization*, 2019. R. Pascanu, T. Mikolov, Y. Bengio, *On the
-//! Difficulty of Training Recurrent Neural Networks*, 2013 (clipping). Where PyTorch differs, it counts.
+//! Sources: J. L. Elman, *Finding Structure in Time*, 1990 (the cell). S. Hochreiter, J. Schmidhuber, *Long Short-Term
+//! Memory*, 1997, with F. A. Gers, J. Schmidhuber, F. Cummins, *Learning to Forget*, 2000 (LSTM). K. Cho et al.,
+//! *Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine Translation*, 2014 (GRU). P. J.
+//! Werbos, *Backpropagation Through Time: What It Does and How to Do It*, 1990. I. Goodfellow, Y. Bengio, A. Courville,
+//! *Deep Learning*, 2016 (softmax and cross-entropy). C. Szegedy et al., *Rethinking the Inception Architecture*, 2016
+//! (label smoothing). D. P. Kingma, J. Ba, *Adam*, 2015. S. J. Reddi, S. Kale, S. Kumar, *On the Convergence of Adam
+//! and Beyond*, 2018 (`amsgrad`). I. Loshchilov, F. Hutter, *Decoupled Weight Decay Regularization*, 2019. R. Pascanu,
+//! T. Mikolov, Y. Bengio, *On the Difficulty of Training Recurrent Neural Networks*, 2013 (clipping). Where PyTorch
+//! differs, it counts.
 
 #![forbid(unsafe_code)]
+
+pub mod gated;
 
 // ---- Tools ---------------------------------------------------------------------------------------------------------
 
@@ -82,6 +88,16 @@ pub fn relu(x: f64) -> f64 {
 /// `relu'(x)`, from `y = relu(x)`: 1 where `y > 0`, and 0 where it is 0, as PyTorch takes it; of NaN it is 1.
 pub fn relu_derivative_from_output(y: f64) -> f64 {
     if y <= 0.0 { 0.0 } else { 1.0 }
+}
+
+/// `sigmoid(x) = 1 / (1 + e⁻ˣ)`, the logistic function.
+pub fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + libm::exp(-x))
+}
+
+/// `dy/dx = y (1 - y)`, from the *output* `y = sigmoid(x)`.
+pub fn sigmoid_derivative_from_output(y: f64) -> f64 {
+    y * (1.0 - y)
 }
 
 /// What a recurrent layer makes of its sums: PyTorch's `nonlinearity`.
@@ -569,17 +585,17 @@ mod tests {
     use super::*;
 
     /// Values that are neither small, equal nor ordered, and the same in Python: `0.9 * math.sin(seed + 1.7 * i)`.
-    fn values(len: usize, seed: f64) -> Vec<f64> {
+    pub(crate) fn values(len: usize, seed: f64) -> Vec<f64> {
         (0..len).map(|i| 0.9 * libm::sin(seed + 1.7 * i as f64)).collect()
     }
 
     /// A tensor as one number, which depends on every value and its place.
-    fn check(tensor: &[f64]) -> f64 {
+    pub(crate) fn check(tensor: &[f64]) -> f64 {
         dot(tensor, &values(tensor.len(), 0.5))
     }
 
     #[track_caller]
-    fn assert_near(actual: &[f64], expected: &[f64], tolerance: f64) {
+    pub(crate) fn assert_near(actual: &[f64], expected: &[f64], tolerance: f64) {
         assert_eq!(actual.len(), expected.len());
         let near = actual.iter().zip(expected).all(|(a, e)| (a - e).abs() <= tolerance * (1.0 + e.abs()));
         assert!(near, "{actual:?}\nis not\n{expected:?}");
@@ -587,7 +603,7 @@ mod tests {
 
     /// `d_at` is the gradient of `f` at `at`, by central differences of the fourth order.
     #[track_caller]
-    fn assert_gradient(at: &[f64], d_at: &[f64], f: impl Fn(&[f64]) -> f64) {
+    pub(crate) fn assert_gradient(at: &[f64], d_at: &[f64], f: impl Fn(&[f64]) -> f64) {
         const STEP: f64 = 1e-3;
         let moved = |i: usize, by: f64| {
             let mut at = at.to_vec();
@@ -619,6 +635,18 @@ mod tests {
     fn tanh_backward() {
         for x in [-3.0, -0.4, 0.0, 1.0] {
             assert_gradient(&[x], &[tanh_derivative_from_output(tanh(x))], |x| tanh(x[0]));
+        }
+    }
+
+    #[test]
+    fn sigmoid_by_hand_and_backward() {
+        assert_eq!([-1e3, 0.0, 1e3].map(sigmoid), [0.0, 0.5, 1.0]);
+        assert_near(&[sigmoid(libm::log(3.0)), sigmoid(-libm::log(3.0))], &[0.75, 0.25], 1e-15);
+        // Small results keep their digits.
+        assert!((sigmoid(-50.0) / libm::exp(-50.0) - 1.0).abs() < 1e-15);
+        assert!(sigmoid(f64::NAN).is_nan());
+        for x in [-3.0, -0.4, 0.0, 1.0] {
+            assert_gradient(&[x], &[sigmoid_derivative_from_output(sigmoid(x))], |x| sigmoid(x[0]));
         }
     }
 
