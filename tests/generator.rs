@@ -6,7 +6,9 @@
 #[path = "golden/data.rs"]
 mod data;
 
-use data::{State, cell_state, double, embedding_state, floats, linear_state, list, read, rnn_state, text};
+use data::{
+    State, TutorialModel, cell_state, double, embedding_state, floats, linear_state, list, read, rnn_state, text,
+};
 use elman::{Embedding, Generator, Linear, Rnn, RnnCell};
 use serde_json::Value;
 
@@ -71,7 +73,10 @@ fn initial_state(module: &str, generator: &mut Generator) -> State {
         "Embedding(3,4)" => embedding_state("", &Embedding::<3, 4>::new(generator)),
         "Embedding(5,7)" => embedding_state("", &Embedding::<5, 7>::boxed(generator)),
         "Linear(8,4)" => linear_state("", &Linear::<8, 4>::new(generator)),
-        "tutorial" => data::tutorial_state(&(Embedding::new(generator), Rnn::new(generator), Linear::new(generator))),
+        "tutorial" => {
+            let model: TutorialModel = (Embedding::new(generator), Rnn::new(generator), Linear::new(generator));
+            data::tutorial_state(&model)
+        }
         _ => panic!("no such module here: {module}"),
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use elman::{Embedding, Linear, Rnn, RnnCell, RnnWeights};
+use elman::{Embedding, Linear, Rnn, RnnCell, RnnWeights, Tanh};
 use serde_json::Value;
 
 /// Tensors by name, row-major, in the order of PyTorch's state dict.
@@ -114,9 +114,9 @@ pub fn linear_state<const IN: usize, const OUT: usize>(prefix: &str, linear: &Li
     vec![(format!("{prefix}weight"), linear.weight_torch().collect()), (format!("{prefix}bias"), linear.bias.to_vec())]
 }
 
-/// The model of the tutorial's third program.
-pub type TutorialModel = (Embedding<4, 10>, Rnn<10, 8, 2>, Linear<8, 4>);
+/// The model of the tutorial's third program, of any cell.
+pub type TutorialModel<A = Tanh> = (Embedding<4, 10>, Rnn<10, 8, 2, A>, Linear<8, 4>);
 
-pub fn tutorial_state((embedding, rnn, linear): &TutorialModel) -> State {
+pub fn tutorial_state<A: elman::Cell>((embedding, rnn, linear): &TutorialModel<A>) -> State {
     [embedding_state("emb.", embedding), rnn_state("rnn.", rnn), linear_state("fc.", linear)].concat()
 }
