@@ -60,7 +60,7 @@ pub const TINY: f64 = 1.401_298_464_324_817e-45;
 pub const SMALLEST_GRADIENT: f64 = 1.0 / (1u128 << 110) as f64;
 
 /// States below it become zero.
-const SMALLEST_STATE: f64 = f32::MIN_POSITIVE as f64;
+pub const SMALLEST_STATE: f64 = f32::MIN_POSITIVE as f64;
 
 /// What `n` roundings can do, relative to the sum of the absolute values.
 pub fn gamma(n: usize) -> f64 {
@@ -92,7 +92,7 @@ impl Near {
         self.error.extend_from_slice(&other.error);
     }
 
-    fn magnitude(&self) -> Vec<f64> {
+    pub fn magnitude(&self) -> Vec<f64> {
         self.value.iter().zip(&self.error).map(|(value, error)| value.abs() + error).collect()
     }
 
@@ -127,7 +127,7 @@ pub fn abs(values: &[f64]) -> Vec<f64> {
 
 /// The error of a sum whose terms have the absolute sum `magnitude`, errors of the inputs included, and take part in
 /// `n` roundings.
-fn sum_error(n: usize, magnitude: f64, propagated: f64) -> f64 {
+pub fn sum_error(n: usize, magnitude: f64, propagated: f64) -> f64 {
     let error = propagated + gamma(n) * magnitude + n as f64 * TINY;
     if magnitude + error < f64::from(f32::MAX) { error } else { f64::INFINITY }
 }
@@ -137,7 +137,7 @@ fn sum_errors(n: usize, magnitude: &[f64], plain: &[f64]) -> Vec<f64> {
 }
 
 /// Roundings beyond one for each term: the product, the sum of both biases, the sums of chains.
-const EXTRA: usize = 8;
+pub const EXTRA: usize = 8;
 
 /// `W x + b`
 pub fn affine(weight: &[f64], bias: &[f64], x: &Near) -> Near {
@@ -149,28 +149,34 @@ pub fn affine(weight: &[f64], bias: &[f64], x: &Near) -> Near {
     }
 }
 
+/// `W_ih x + b_ih + W_hh h + b_hh`, of `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`.
+pub fn sums(parameters: [&[f64]; 4], x: &Near, h: &Near) -> Near {
+    let both = |[weight_ih, weight_hh, bias_ih, bias_hh]: [&[f64]; 4], x: &[f64], h: &[f64]| -> Vec<f64> {
+        let (i, h) = (reference::affine(weight_ih, bias_ih, x), reference::affine(weight_hh, bias_hh, h));
+        i.iter().zip(&h).map(|(i, h)| i + h).collect()
+    };
+    let absolute = parameters.map(abs);
+    let absolute = absolute.each_ref().map(|parameter| &parameter[..]);
+    let magnitude = both(absolute, &x.magnitude(), &h.magnitude());
+    let plain = both(absolute, &abs(&x.value), &abs(&h.value));
+    Near {
+        value: both(parameters, &x.value, &h.value),
+        error: sum_errors(x.value.len() + h.value.len() + EXTRA, &magnitude, &plain),
+    }
+}
+
 /// `f(W_ih x + b_ih + W_hh h + b_hh)`
 pub fn cell_step(cell: &Cell, x: &Near, h: &Near) -> Near {
-    let sum = |a: Vec<f64>, b: Vec<f64>| -> Vec<f64> { a.iter().zip(&b).map(|(a, b)| a + b).collect() };
-    let both = |cell: &Cell, x: &[f64], h: &[f64]| {
-        let from_input = reference::affine(&cell.weight_ih, &cell.bias_ih, x);
-        sum(from_input, reference::affine(&cell.weight_hh, &cell.bias_hh, h))
-    };
-    let mut absolute = cell.clone();
-    absolute.parameters_mut().into_iter().flatten().for_each(|w| *w = w.abs());
-    let z = both(cell, &x.value, &h.value);
-    let magnitude = both(&absolute, &x.magnitude(), &h.magnitude());
-    let plain = both(&absolute, &abs(&x.value), &abs(&h.value));
-    let d_z = sum_errors(x.value.len() + h.value.len() + EXTRA, &magnitude, &plain);
+    let z = sums(cell.parameters(), x, h);
     let value = reference::cell_step(cell, &x.value, &h.value);
-    let error = z.iter().zip(d_z).zip(&value).map(|((z, d_z), y)| match cell.nonlinearity {
-        Nonlinearity::Tanh => tanh_error(*z, d_z, *y),
-        Nonlinearity::Relu => relu_error(*z, d_z, *y),
+    let error = z.value.iter().zip(&z.error).zip(&value).map(|((z, d_z), y)| match cell.nonlinearity {
+        Nonlinearity::Tanh => tanh_error(*z, *d_z, *y),
+        Nonlinearity::Relu => relu_error(*z, *d_z, *y),
     });
     Near { error: error.collect(), value }
 }
 
-fn tanh_error(z: f64, d_z: f64, y: f64) -> f64 {
+pub fn tanh_error(z: f64, d_z: f64, y: f64) -> f64 {
     let nearest = reference::tanh((z.abs() - d_z).max(0.0));
     let before = (1.0 - nearest * nearest) * d_z;
     // What is denormal, or may be, may become zero.

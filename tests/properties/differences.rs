@@ -14,7 +14,7 @@ use elman_reference::{self as reference, Cell, Loss};
 use std::cell;
 
 /// `df / d parameter[i]` for every `i`, with its error, of a smooth `f`.
-fn differentiate(parameter: &[f64], f: impl Fn(&[f64]) -> f64) -> Near {
+pub fn differentiate(parameter: &[f64], f: impl Fn(&[f64]) -> f64) -> Near {
     differentiate_piecewise::<1024>(parameter, |parameter| (f(parameter), Vec::new()))
 }
 
@@ -49,12 +49,12 @@ fn differentiate_piecewise<const INVERSE_H: usize>(parameter: &[f64], f: impl Fn
 }
 
 /// The difference quotient with the errors of the crate's gradient beside its own.
-fn with_errors_of(mut differences: Near, bound: &Near) -> Near {
+pub fn with_errors_of(mut differences: Near, bound: &Near) -> Near {
     differences.error.iter_mut().zip(&bound.error).for_each(|(error, more)| *error += more);
     differences
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 

@@ -5,11 +5,14 @@
 
 mod adam;
 mod bounds;
+mod bounds_gated;
 mod cell;
 mod clip;
 mod cross_entropy;
 mod differences;
 mod embedding;
+mod gated;
+mod gates;
 mod kept;
 mod linear;
 mod model;
