@@ -63,10 +63,12 @@ pub trait Layout: Copy + Send + Sync + 'static {
 
 /// Which gates of the matrices, counted as PyTorch stacks them, feed which sums of a neuron.
 #[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
 pub struct Feeds {
     /// Gates of each matrix.
     pub(crate) gates: usize,
     /// Sums of a neuron. Those of `W_ih` are the first ones, in the order of its gates.
+    #[cfg_attr(not(feature = "alloc"), allow(dead_code, reason = "batches need it"))]
     pub(crate) sums: usize,
     /// The sum of each gate of `W_hh`.
     pub(crate) recurrent: [usize; SUMS],

@@ -1,4 +1,5 @@
 //! One recurrent layer of any cell: `RnnCell`, and its names for cells of gates.
+#![allow(clippy::multiple_bound_locations, reason = "derived implementations repeat the bound")]
 
 use super::at::At;
 use super::cell::{Cell, OneStep, OneStepBack};

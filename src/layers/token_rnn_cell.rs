@@ -1,4 +1,5 @@
 //! A recurrent layer driven by tokens, with everything before the recurrence folded into a table: `TokenRnnCell`.
+#![allow(clippy::multiple_bound_locations, reason = "derived implementations repeat the bound")]
 
 use super::at::At;
 use super::cell::Cell;

@@ -101,11 +101,13 @@ impl<R: bytemuck::Pod, C: Gated, const IN: usize, const HID: usize> GateStart<HI
 }
 
 /// A row that has them already, for the gates of `W_ih`; beside it the biases of the other sums.
+#[cfg(feature = "alloc")]
 pub(crate) struct Projected<'a> {
     pub(crate) row: &'a [f32],
     pub(crate) bias_hh: &'a [f32],
 }
 
+#[cfg(feature = "alloc")]
 impl<const HID: usize> GateStart<HID> for Projected<'_> {
     const CHAINS: usize = 1;
 
