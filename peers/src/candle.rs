@@ -1,5 +1,5 @@
-//! candle: the recurrence by hand over its tensors. It has no tanh RNN; its GRU and LSTM have PyTorch's equations, but took
-//! as long or longer. Sequences are time-major, one tensor a step; weights are input-major, so that no product has a
+//! candle: the recurrence by hand over its tensors. It has no tanh RNN; its GRU and LSTM have PyTorch's equations, but
+//! took as long or longer. Sequences are time-major, one tensor a step; weights are input-major, so that no product has a
 //! transposed factor. The two biases of a layer are added once a run.
 
 use crate::candidate::{Candidate, Failure, Named, named};
@@ -37,7 +37,7 @@ fn read_steps(steps: &[Tensor], size: usize) -> Result<Vec<f32>, Failure> {
     Ok(batch_first(&read(&Tensor::cat(steps, 0)?)?, size))
 }
 
-/// A layer's weights, a tensor for each gate: products of all gates at once have to be cut, which took as long or longer.
+/// A layer's weights, a tensor for each gate: a product for all gates has to be cut, which took as long or longer.
 struct Layer {
     cell: Cell,
     weight_ih: Vec<Tensor>,
