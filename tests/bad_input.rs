@@ -787,8 +787,7 @@ fn a_bad_weight_of_a_gate<C: Cell>() {
                 assert!(flat(&gradients).iter().all(|d| d.is_nan()), "gradients: {what}");
             }
             let mut stream = Stream::new(&cell).at(level);
-            for t in 0..2 {
-                let x = &input[t];
+            for (t, x) in input.iter().enumerate().take(2) {
                 let before = *stream.state();
                 let h = stream.advance(x);
                 assert!((0..HID).all(|n| h[n].is_nan() == (t > 0 || n == neuron)), "step {t}: {what}");

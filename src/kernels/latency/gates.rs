@@ -405,7 +405,6 @@ impl<R: bytemuck::Pod, C: Gated, const IN: usize, const HID: usize> Kernel for G
         let mut d_sums = [[0.0; HID]; SUMS];
         let mut first = 0;
         while first < HID {
-            // The last vector ends with the row; some are then computed twice, out of numbers that are read before.
             let here = first..HID.min(first + S::LANES);
             let mut of_neurons: [S::F32; SUMS] = zeros();
             unrolled!(g of 0 1 2 3, {

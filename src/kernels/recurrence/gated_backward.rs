@@ -12,6 +12,7 @@
 //! ```
 
 use super::backward::Previous;
+use super::packed::PackedTranspose;
 use super::work::{Backward, BackwardInputs};
 use crate::cells::{Carried, Gated, SUMS};
 use crate::kernels::gradient::{Block, Columns};
@@ -63,16 +64,16 @@ impl<C: Gated> Kernel for GatedBackward<'_, '_, C> {
                 let d_output = d_output.along_outer(0, step);
                 let slot = (step - start) * row;
                 if step + 1 == end {
-                    for ((d_h, d), behind) in d_h.chunks_exact_mut(d_h_row).zip(0..).zip(d_initial.chunks_exact(hidden))
-                    {
-                        let rows = d_h.iter_mut().zip(d_output.row(0, d)).zip(behind);
+                    let samples = d_h.chunks_exact_mut(d_h_row).zip(d_initial.chunks_exact(hidden));
+                    for (sample, (d_h, behind)) in samples.enumerate() {
+                        let rows = d_h.iter_mut().zip(d_output.row(0, sample)).zip(behind);
                         rows.for_each(|((d_h, d_output), behind)| *d_h = d_output + behind);
                     }
                     direct.fill(0.0);
                 } else {
                     let following = Rows::new(d_sums, row, 0, slots * row).skip_numbers(slot + row);
                     let out = Output { data: d_h, first: 0, outer: 0, inner: d_h_row, far: false };
-                    before_sums::<S, C>(s, packed, following, hidden, d_output, out, samples, step % 2 == 1);
+                    before_sums::<S, C>(s, packed, following, d_output, out, samples, step % 2 == 1);
                 }
                 let (d_h, d_c) = (&*d_h, &mut *d_initial_c);
                 s.call(StepBack::<C> {
@@ -127,7 +128,7 @@ impl<C: Gated> Kernel for GatedBackward<'_, '_, C> {
             }
             let following = Rows::new(d_sums, row, 0, slots * row);
             let out = Output { data: d_initial, first: 0, outer: 0, inner: hidden, far: false };
-            before_sums::<S, C>(s, packed, following, hidden, Rows::ZEROS, out, samples, false);
+            before_sums::<S, C>(s, packed, following, Rows::ZEROS, out, samples, false);
             d_initial.iter_mut().zip(&*direct).for_each(|(d, direct)| *d += direct);
         }
     }
@@ -141,18 +142,16 @@ fn copy_rows(rows: &Rows<'_>, to: &mut [f32], hidden: usize) {
 
 /// `out = start + W_hh^T dz`, of rows `dz` of all sums.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "it is a part of the loop above")]
 fn before_sums<S: Simd, C: Gated>(
     s: S,
-    packed: &super::packed::PackedTranspose,
+    packed: &PackedTranspose,
     d_sums: Rows<'_>,
-    hidden: usize,
     start: Rows<'_>,
     output: Output<'_>,
     samples: usize,
     from_the_right: bool,
 ) {
-    let feeds = C::FEEDS;
+    let (feeds, hidden) = (C::FEEDS, d_sums.width / SUMS);
     let run = const { C::FEEDS.first_run() };
     let rest = (run < feeds.gates).then(|| Input::Rows(d_sums.skip_numbers(feeds.recurrent[run] * hidden)));
     let input = Input::Rows(d_sums.skip_numbers(feeds.recurrent[0] * hidden));

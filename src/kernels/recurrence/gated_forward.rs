@@ -9,6 +9,7 @@
 //!             h_t[b][n], c_t[b][n] = cell(z[b][..][n], h_{t-1}[b][n], c_{t-1}[b][n]), while the sums are near
 //! ```
 
+use super::packed::PackedCell;
 use super::work::Forward;
 use crate::cells::{Carried, Gated, SUMS};
 use crate::kernels::rows::Rows;
@@ -68,7 +69,7 @@ struct Group<'a, C> {
 
 impl<C: Gated> Group<'_, C> {
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S, packed: &super::packed::PackedCell, sums: &mut [f32], row: usize) {
+    fn run<S: Simd>(mut self, s: S, packed: &PackedCell, sums: &mut [f32], row: usize) {
         let (hidden, samples) = (self.hidden, self.samples);
         let (input_weights, recurrent) = (&packed.input, &packed.recurrent);
         let bias = packed.bias.as_slice(SUMS * hidden);
