@@ -200,6 +200,7 @@ impl ScalarGated for Lstm {
     const GATES: usize = 4;
     const FED_BY: [[Option<usize>; 2]; SUMS] =
         [[Some(0), Some(0)], [Some(1), Some(1)], [Some(2), Some(2)], [Some(3), Some(3)]];
+    #[allow(clippy::single_range_in_vec_init, reason = "a single range")]
     const RUNS: &'static [core::ops::Range<usize>] = &[0..4];
 
     fn after(level: Level, sums: [Sum; SUMS], before: Pair) -> (Pair, [f32; SUMS]) {
