@@ -32,7 +32,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = "x86_64-unknown-linux-gnu"
 
 # Kernels that must be found, at each level that has trampolines.
-KERNELS = ["cell::OneSample<", "BackwardOf<elman::cells::tanh::Tanh", "rnn_cell::Step<", "MultiplyTile<", "NeuronTile<",
+KERNELS = ["recurrent::ProjectedSteps<", "BackwardOf<elman::cells::tanh::Tanh",
+           "gated_forward::Advance<", "gated_backward::StepBack<", "rnn_cell::Step<", "MultiplyTile<", "NeuronTile<",
            "::OuterTile<", "PackedOuterTile<"]
 # Functions that carry target features: `run` for whole kernels, `call` for those that kernels call.
 TRAMPOLINE = re.compile(r"::(?:run|call)::trampoline::<")
@@ -55,11 +56,12 @@ use std::hint::black_box;
 
 /// What an audio callback or a control loop would do.
 mod real_time {
-    use elman::{Embedding, Error, Linear, Rnn, RnnCell, StepTrace, Stream, Streams, TokenRnnCell};
+    use elman::{Embedding, Error, GruCell, Linear, LstmCell, Rnn, RnnCell, StepTrace, Stream, Streams, TokenRnnCell};
     pub type Model = (RnnCell<16, 64>, RnnCell<64, 33>, Linear<33, 2>);
     pub type Deep = (Rnn<2, 8, 3>, Linear<8, 1>);
     pub type Tokens = (TokenRnnCell<5, 8>, Linear<8, 5>);
     pub type Learner = (RnnCell<2, 8>, Linear<8, 1>);
+    pub type Gates = (GruCell<2, 16>, LstmCell<16, 24>, Linear<24, 1>);
 
     #[inline(never)]
     pub fn step(stream: &mut Stream<Model>, x: &[f32; 16]) -> [f32; 2] {
@@ -80,6 +82,10 @@ mod real_time {
     #[inline(never)]
     pub fn tokens(streams: &mut Streams<(Embedding<5, 2>, RnnCell<2, 8>), 7>, tokens: &[usize; 7]) -> Result<[[f32; 8]; 7], Error> {
         streams.advance_tokens(tokens)
+    }
+    #[inline(never)]
+    pub fn step_of_gates(stream: &mut Stream<Gates>, x: &[f32; 2]) -> [f32; 1] {
+        stream.advance(x)
     }
     #[inline(never)]
     pub fn learn(trace: &mut StepTrace<Learner, 9>, model: &Learner, x: &[f32; 2], d: &[[f32; 1]; 9], gradients: &mut Learner) -> Result<(), Error> {
@@ -129,6 +135,15 @@ fn main() -> Result<(), elman::Error> {
     Adam::new(1e-3).step(&mut model, &gradients)?;
     black_box((model, gradients));
 
+    let gates: real_time::Gates = (RnnCell::new(&mut generator), RnnCell::new(&mut generator), Linear::new(&mut generator));
+    let mut stream = elman::Stream::new(gates);
+    black_box(real_time::step_of_gates(&mut stream, &black_box([0.5; 2])));
+    let gates = stream.into_model();
+    black_box(gates.forward(&black_box([[0.5; 2]; 20]))?.backward(&black_box([[0.1; 1]; 20]))?);
+    let batch = black_box([[0.5; 2]; 32 * 8]);
+    let batch = Sequences::batch_first(&batch, Batch(32), Steps(8))?;
+    black_box(gates.forward(batch)?.backward(Sequences::batch_first(&black_box([[0.1; 1]; 32 * 8]), Batch(32), Steps(8))?)?);
+
     let relu = Rnn::<2, 8, 1, Relu>::new(&mut generator);
     black_box(relu.forward(&black_box([[0.5; 2]; 20]))?.backward(&black_box([[0.1; 8]; 20]))?);
     Ok(())
@@ -143,7 +158,7 @@ MAY_CALL = re.compile(r"(core::|<core::|<\[[^\]]*\]>::)(?!.*elman::)|(mem(cpy|mo
 
 # What is looked at where programs are compiled for size, and what it may call there.
 FAST_AT_ANY_SIZE = ["::tile::", "MultiplyTile<", "NeuronTile<", "::OuterTile<", "PackedOuterTile<", "transpose::",
-                    "rnn_cell::Step<", "cell::StepBackward<", "linear::Apply<", "adam::Adam", "softmax::"]
+                    "rnn_cell::Step<", "rnn_cell::StepBack<", "linear::Apply<", "adam::Adam", "softmax::"]
 MAY_CALL_AT_ANY_SIZE = re.compile(r"core::.*(panic|fail)|core::slice::copy_from_slice_impl|mem(cpy|set)\b|libm::|"
                                   r"<elman::simd::(?:\w+::)+\w+ as elman::simd::Simd>::call::trampoline")
 
@@ -298,8 +313,8 @@ def main():
 
     bodies = {name: body for _, name, body in code}
     seen, found = set(), [name for name in bodies if re.search(r"\bprobe::real_time::\w+$", name)]
-    if len(found) != 6:
-        problems.append(f"of the program's six real-time functions there are {len(found)}")
+    if len(found) != 7:
+        problems.append(f"of the program's seven real-time functions there are {len(found)}")
     while found:
         name = found.pop()
         if name in seen or re.match(r"mem(cpy|move|set)\b", name):

@@ -134,6 +134,7 @@ impl<C: Gated> Kernel for GatedBackward<'_, '_, C> {
     }
 }
 
+#[inline(always)]
 fn copy_rows(rows: &Rows<'_>, to: &mut [f32], hidden: usize) {
     for (sample, to) in to.chunks_exact_mut(hidden).enumerate() {
         to.copy_from_slice(rows.row(sample, 0));
