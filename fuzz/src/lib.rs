@@ -7,6 +7,7 @@
 mod backward;
 mod cross_entropy;
 mod forward;
+mod gates;
 mod generator;
 mod network;
 mod source;
@@ -15,6 +16,11 @@ mod tanh;
 #[path = "../../tests/properties/bounds.rs"]
 #[allow(dead_code, reason = "shared with the property tests, which use all of it")]
 mod bounds;
+#[path = "../../tests/properties/bounds_gated.rs"]
+#[allow(dead_code, unused_imports, reason = "as above")]
+mod bounds_gated;
+#[path = "../../tests/properties/gates.rs"]
+mod gated_layers;
 #[path = "../../tests/properties/support.rs"]
 #[allow(dead_code, reason = "as above")]
 mod support;
@@ -22,6 +28,7 @@ mod support;
 pub use backward::backward;
 pub use cross_entropy::cross_entropy;
 pub use forward::forward;
+pub use gates::gates;
 pub use generator::generator;
 pub use tanh::tanh;
 
@@ -36,9 +43,10 @@ use support::Checked;
 pub type Target = fn(&[u8]) -> Checked;
 
 /// All targets by name: the name of the program, of the function and of the folder of the corpus.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("forward", forward),
     ("backward", backward),
+    ("gates", gates),
     ("cross_entropy", cross_entropy),
     ("tanh", tanh),
     ("generator", generator),

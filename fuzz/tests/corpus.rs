@@ -30,6 +30,11 @@ fn backward() {
 }
 
 #[test]
+fn gates() {
+    replay("gates");
+}
+
+#[test]
 fn cross_entropy() {
     replay("cross_entropy");
 }

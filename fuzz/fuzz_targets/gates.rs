@@ -1,0 +1,2 @@
+#![cfg_attr(fuzzing, no_main)]
+elman_fuzz::fuzz_target!(gates);
