@@ -37,7 +37,9 @@ impl<'a> Rows<'a> {
     /// `[outer][steps][width]`
     #[inline(always)]
     pub(crate) fn batch_first(data: &'a [f32], width: usize, steps: usize) -> Self {
-        Self::new(data, width, steps * width, width)
+        // No samples may have more steps than numbers can count.
+        let outer = if data.is_empty() { 0 } else { steps * width };
+        Self::new(data, width, outer, width)
     }
 
     /// The same row everywhere.
