@@ -20,10 +20,10 @@ fn shortest(count: usize, mut run: impl FnMut()) -> f64 {
     shortest_in_turns(Duration::from_millis(200), &mut [&mut run])[0] * 1e9 / count as f64
 }
 
-/// Nanoseconds that a chain of tanh of one vector takes, each of the one before, by way of memory as states go.
-fn tanh_latency(level: Level) -> f64 {
+/// Nanoseconds that a chain of a function of one vector takes, each of the one before, by way of memory as states go.
+fn latency_of(function: fn(Level, &mut [f32]), level: Level) -> f64 {
     let mut numbers = [0.5; 16];
-    shortest(1000, || (0..1000).for_each(|_| level.tanh(black_box(&mut numbers[..level.lanes()]))))
+    shortest(1000, || (0..1000).for_each(|_| function(level, black_box(&mut numbers[..level.lanes()]))))
 }
 
 /// Nanoseconds that reading all of it takes, again and again.
@@ -43,12 +43,11 @@ struct Bounds {
 }
 
 /// Multiply-adds and additions behind each other from one state to the next: ARCHITECTURE.md, the order of summation.
-const fn links(neurons: usize) -> usize {
-    match neurons {
-        0..8 => neurons / 2 + 1,
-        8..32 => neurons / 4 + 2,
-        32..128 => neurons / 2 + 1,
-        _ => neurons,
+const fn links(terms: usize, outputs: usize) -> usize {
+    match (terms, outputs) {
+        (_, 128..) => terms,
+        (..8, _) | (_, 32..) => terms / 2 + 1,
+        _ => terms / 4 + 2,
     }
 }
 
@@ -68,7 +67,7 @@ fn steps<const H: usize>(level: Level, bounds: Bounds) {
     let recurrence = shortest(10_000, || _ = workspace.forward(&narrow, black_box(&input)).unwrap());
     let weights = reading(cell.weight_ih.as_flattened()) + reading(cell.weight_hh.as_flattened());
     let multiply_adds = bounds.operation * (4 * H * H) as f64;
-    let chain = bounds.link * links(H) as f64 + bounds.tanh;
+    let chain = bounds.link * links(H, H) as f64 + bounds.tanh;
     let floor = multiply_adds.max(weights).max(chain);
     println!(
         "{:>8} {H:>5} {step:>12.1} {sequence:>14.1} {recurrence:>11.1} {chain:>14.1} {multiply_adds:>10.1} {weights:>10.1} {floor:>8.1} {:>7.1}x",
@@ -109,26 +108,13 @@ fn gated_steps<const H: usize, C: Cell>(
         (functions[0] as f64 * of.sigmoids + functions[1] as f64 * of.tanhs) * H.div_ceil(level.lanes()) as f64;
     let arithmetic = of.bounds.operation * (4 * gates * H * H) as f64 + vectors;
     // From state to state: a chain of the product, a sigmoid, and a tanh of what that makes.
-    let terms = if gates * H < 32 {
-        H.div_ceil(4) + 1
-    } else if gates * H < 128 {
-        H.div_ceil(2)
-    } else {
-        H
-    };
-    let chain = of.bounds.link * (terms + 1) as f64 + of.sigmoid + of.bounds.tanh;
+    let chain = of.bounds.link * links(H, gates * H) as f64 + of.sigmoid + of.bounds.tanh;
     let floor = arithmetic.max(weights).max(chain);
     println!(
         "{:>8} {name:>5} {H:>5} {step:>12.1} {sequence:>14.1} {chain:>14.1} {arithmetic:>11.1} {weights:>10.1} {floor:>8.1} {:>7.1}x",
         level.name(),
         step / floor
     );
-}
-
-/// Nanoseconds that a chain of sigmoids of one vector takes.
-fn sigmoid_latency(level: Level) -> f64 {
-    let mut numbers = [0.5; 16];
-    shortest(1000, || (0..1000).for_each(|_| level.sigmoid(black_box(&mut numbers[..level.lanes()]))))
 }
 
 fn distribution<const H: usize>() {
@@ -285,7 +271,7 @@ fn main() {
     );
     let (operation, link) = (shortest(PEAK_OPERATIONS, multiply_add), shortest(LINK_COUNT, multiply_add_chain));
     for level in Level::available() {
-        let bounds = Bounds { operation, link, tanh: tanh_latency(level) };
+        let bounds = Bounds { operation, link, tanh: latency_of(Level::tanh, level) };
         steps::<4>(level, bounds);
         steps::<8>(level, bounds);
         steps::<16>(level, bounds);
@@ -302,13 +288,13 @@ fn main() {
         "level", "cell", "H", "single step", "in a sequence", "chain", "arithmetic", "weights", "floor", "step"
     );
     for level in Level::available() {
-        let bounds = Bounds { operation, link, tanh: tanh_latency(level) };
+        let bounds = Bounds { operation, link, tanh: latency_of(Level::tanh, level) };
         let mut numbers = [0.5; 1024];
         let vectors = 100 * numbers.len() / level.lanes();
         let mut many =
             |f: fn(Level, &mut [f32])| shortest(vectors, || (0..100).for_each(|_| f(level, black_box(&mut numbers))));
         let (sigmoids, tanhs) = (many(Level::sigmoid), many(Level::tanh));
-        let bounds = GateBounds { bounds, sigmoid: sigmoid_latency(level), sigmoids, tanhs };
+        let bounds = GateBounds { bounds, sigmoid: latency_of(Level::sigmoid, level), sigmoids, tanhs };
         macro_rules! of_sizes {
             ($($size:literal)*) => {
                 $(gated_steps::<$size, Gru>("gru", (3, [2, 1]), level, bounds);)*

@@ -4,7 +4,7 @@
 //! older backend ndarray is deprecated; in a run with both, flex was the faster one in nine figures of ten.
 
 use crate::candidate::{Candidate, Failure, Named, named};
-use crate::layout::{batch_first, by_gate, time_major, transposed};
+use crate::layout::{batch_first, by_gate, gradients_by_gate, time_major, transposed};
 use crate::work::{BATCH, COMPARED_LOSSES, Cell, Data, EMBEDDING, Kind, LEARNING_RATE, LETTERS, NEURONS, STEPS, Work};
 use ::burn::module::{Module, Param};
 use ::burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
@@ -211,13 +211,7 @@ impl Candidate for Training {
         let (weights, others) = self.gradients.split_at(4 * cell.gates());
         let (d_x, d_state) = others.split_at(STEPS);
         let mut result = read_steps(&self.h, size)?;
-        // The two biases of tanh and LSTM have the same gradient.
-        let tensors = if cell == Cell::Gru { 4 } else { 3 };
-        for (index, gradient) in weights[..tensors * cell.gates()].iter().enumerate() {
-            let values = read(gradient)?;
-            let is_matrix = index < 2 * cell.gates();
-            result.extend(if is_matrix { transposed(&values, size, size) } else { values });
-        }
+        result.extend(gradients_by_gate(cell, size, weights, read)?);
         result.extend(read_steps(d_x, size)?);
         for part in d_state {
             result.extend(read(part)?);

@@ -45,7 +45,7 @@ pub trait Layout: Copy + Send + Sync + 'static {
     const FEEDS: Feeds;
     /// Numbers of a neuron that its forward keeps for its backward, beside its states.
     #[doc(hidden)]
-    const KEPT: usize;
+    const KEPT: usize = size_of::<Self::Kept<1>>() / size_of::<f32>();
 
     /// What one input gives to the gates of every neuron: `[f32; HID]`, or of several gates `[[f32; HID]; GATES]`.
     type Row<const HID: usize>: Numbers;
@@ -147,7 +147,6 @@ macro_rules! layout_of_one_sum {
         impl crate::cells::Layout for $cell {
             const CELL: Self = $cell;
             const FEEDS: crate::cells::Feeds = crate::cells::Feeds::new(1, &[0]);
-            const KEPT: usize = 0;
             type Row<const HID: usize> = [f32; HID];
             type Sums<const HID: usize> = [f32; HID];
             type Kept<const HID: usize> = ();

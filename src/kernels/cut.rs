@@ -197,16 +197,19 @@ impl PanelWidths {
         Self::up_to::<S>(sums / chains, outputs)
     }
 
-    /// The same for the neurons of a cell of four sums, of which two chains go side by side where there are several: vectors
-    /// of neurons.
-    pub(crate) const fn of_gates<S: Simd>(chains: usize, neurons: usize) -> Self {
+    /// The same of outputs that have so many sums each. Of cells of gates, with four, two chains go side by side where there
+    /// are several.
+    pub(crate) const fn of_sums<S: Simd>(sums: usize, chains: usize, outputs: usize) -> Self {
+        if sums == 1 {
+            return Self::new::<S>(chains, outputs);
+        }
         let widest = match (S::REGISTERS, chains) {
             (32, 1) => 4,
             (32, _) => 2,
             (_, 1) => 2,
             (_, _) => 1,
         };
-        Self::up_to::<S>(widest, neurons)
+        Self::up_to::<S>(widest, outputs)
     }
 
     /// Panels of at most `widest` vectors.

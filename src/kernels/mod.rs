@@ -7,6 +7,7 @@
 //! - [`lanes`]: batches of layers whose neurons would leave lanes empty, with samples in lanes.
 //! - [`gradient`]: sums of outer products.
 //! - [`recurrence`]: the way of a batch through time, forward and back.
+//! - [`gates`]: the pointwise backward of cells of gates.
 //! - [`elementwise`]: softmax, Adam.
 #![forbid(unsafe_code)]
 
@@ -36,6 +37,7 @@ macro_rules! unrolled {
 
 pub(crate) mod cut;
 pub(crate) mod elementwise;
+pub(crate) mod gates;
 pub(crate) mod gradient;
 pub(crate) mod lanes;
 pub(crate) mod latency;

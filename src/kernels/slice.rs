@@ -22,11 +22,13 @@ pub(crate) fn starting_at_mut(numbers: &mut [f32], first: usize) -> &mut [f32] {
 /// The numbers of rows one after the other. `as_flattened` is a call with `lto = "off"`, and hides how many they are.
 #[inline(always)]
 pub(crate) fn flat<R: bytemuck::NoUninit>(rows: &[R]) -> &[f32] {
+    const { assert!(align_of::<R>() == align_of::<f32>(), "rows of other numbers") };
     bytemuck::must_cast_slice(rows)
 }
 
 /// The same, to be written.
 #[inline(always)]
 pub(crate) fn flat_mut<R: bytemuck::Pod>(rows: &mut [R]) -> &mut [f32] {
+    const { assert!(align_of::<R>() == align_of::<f32>(), "rows of other numbers") };
     bytemuck::must_cast_slice_mut(rows)
 }

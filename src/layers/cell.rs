@@ -6,7 +6,7 @@ use crate::kernels::latency::cell::{Gradients, StepBackward, TokenStep, Weights}
 use crate::kernels::latency::cell::{OneSample, Steps};
 #[cfg(feature = "alloc")]
 use crate::kernels::latency::gates::GatedSteps;
-use crate::kernels::latency::gates::{AllSums, GatedStepBackward, Places, step, sums_of_input};
+use crate::kernels::latency::gates::{AllSums, GatedStepBackward, step_in_place, sums_of_input};
 use crate::kernels::latency::matvec::{Biases, Identity, evaluate, product};
 #[cfg(feature = "alloc")]
 use crate::kernels::recurrence::backward::BackwardOf;
@@ -215,11 +215,8 @@ macro_rules! impl_cell {
             #[inline(always)]
             fn step<S: Simd, const IN: usize, const HID: usize>(s: S, step: OneStep<'_, Self, IN, HID>) {
                 let OneStep { weights, x, state, kept } = step;
-                let before = *state;
-                let (h, c) = state.both_mut();
                 let kept = kept.map_or(&mut [][..], |kept| flat_mut(from_mut(kept)));
-                let places = Places { h_before: before.h(), c_before: before.c(), h, c, kept };
-                weights.gated_step::<S, $cell>(s, x, places);
+                weights.gated_step_in_place::<S, $cell>(s, x, state, kept);
             }
             #[inline(always)]
             fn alone(level: Level, hidden: usize) -> Level {
@@ -261,10 +258,7 @@ macro_rules! impl_cell {
                 weight_hh: &[Self::Row<HID>; HID],
                 state: &mut Self::State<HID>,
             ) {
-                let before = *state;
-                let (h, c) = state.both_mut();
-                let places = Places { h_before: before.h(), c_before: before.c(), h, c, kept: &mut [] };
-                step::<S, $cell, _, HID>(s, AllSums(flat(from_ref(sums))), flat(weight_hh), places);
+                step_in_place::<S, $cell, _, HID>(s, AllSums(flat(from_ref(sums))), flat(weight_hh), state, &mut []);
             }
         }
     };

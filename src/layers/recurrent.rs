@@ -86,14 +86,14 @@ impl<const IN: usize, const HID: usize, C: Cell> RnnCellCache<IN, HID, C> {
     }
 }
 
-/// The rows of each state that there are, with what they are called.
-fn parts<'a, const HID: usize, S: States<HID>>(
-    state: &'a S,
-    names: [&'static str; 2],
-) -> [(&'static str, &'a [[f32; HID]]); 2] {
-    let (h, c) = (state.h().as_slice(), state.c().map(Vec::as_slice));
-    // Of cells without `c`, the same once more.
-    [(names[0], h), c.map_or((names[0], h), |c| (names[1], c))]
+/// Whether each part of a state has so many rows, or none at all.
+fn check_parts<const HID: usize>(state: &impl States<HID>, names: [&'static str; 2], rows: usize) -> Result<(), Error> {
+    for (what, part) in names.into_iter().zip([Some(state.h()), state.c()].into_iter().flatten()) {
+        if !part.is_empty() {
+            Error::check_length(what, rows, part.len())?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a backward over `layers` layers fits the forward, whose outputs had a shape.
@@ -106,14 +106,8 @@ pub(in crate::layers) fn check_rows<const IN: usize, const HID: usize, S: States
 ) -> Result<(), Error> {
     input.check_shape("the input of the backward", shape)?;
     check_output_shape(shape, d_output)?;
-    for (what, rows) in
-        parts(d_final, ["rows of the gradient of the final state", "rows of the gradient of the final state c"])
-    {
-        if !rows.is_empty() {
-            Error::check_length(what, layers * shape.1, rows.len())?;
-        }
-    }
-    Ok(())
+    let names = ["rows of the gradient of the final state", "rows of the gradient of the final state c"];
+    check_parts(d_final, names, layers * shape.1)
 }
 
 /// Whether a state has one row for each layer and sample, or none at all.
@@ -122,12 +116,7 @@ pub(in crate::layers) fn check_state<const HID: usize, S: States<HID>>(
     batch: usize,
     state: &S,
 ) -> Result<(), Error> {
-    for (what, rows) in parts(state, ["rows of the initial state", "rows of the initial state c"]) {
-        if !rows.is_empty() {
-            Error::check_length(what, layers * batch, rows.len())?;
-        }
-    }
-    Ok(())
+    check_parts(state, ["rows of the initial state", "rows of the initial state c"], layers * batch)
 }
 
 /// The rows of one layer in those of a stack, or none if there are none.
@@ -169,17 +158,16 @@ impl<const IN: usize, const HID: usize, C: Cell> RnnCell<IN, HID, C> {
         [flat_mut(weight_ih), flat_mut(weight_hh), flat_mut(from_mut(bias_ih)), flat_mut(from_mut(bias_hh))]
     }
 
-    /// Forward as one layer of a stack; `initial` is the state of all of them, with one row for each layer and sample, or none
-    /// at all for zeros.
+    /// Forward as one layer of a stack, of what has been checked; `initial` is the state of all of them, with one row for each
+    /// layer and sample, or none at all for zeros.
     pub(in crate::layers) fn forward_rows(
         &self,
         run: Run,
         input: Sequences<'_, [f32; IN]>,
         (initial, layer): (&C::States<HID>, usize),
         cache: &mut RnnCellCache<IN, HID, C>,
-    ) -> Result<(), Error> {
+    ) {
         const { Self::CHECK };
-        input.check_steps()?;
         let (steps, samples) = input.shape();
         let copy = |from: &[[f32; HID]], to: &mut Vec<[f32; HID]>| {
             to.clear();
@@ -245,7 +233,6 @@ impl<const IN: usize, const HID: usize, C: Cell> RnnCell<IN, HID, C> {
             c.clear();
             c.extend(cache.c.chunks_exact(steps).filter_map(|rows| rows.last()));
         }
-        Ok(())
     }
 
     /// Forward of one sample alone, from a state: the states after every step, `c` where there is one, and what is kept.
@@ -302,8 +289,8 @@ impl<const IN: usize, const HID: usize, C: Cell> RnnCell<IN, HID, C> {
         }
     }
 
-    /// Backward as one layer of a stack; `d_final` has one row for each layer and sample, or none at all for zeros. `d_output`
-    /// is what it is given, beside it where the gradient of the input goes.
+    /// Backward as one layer of a stack, of what has been checked; `d_final` has one row for each layer and sample, or none at
+    /// all for zeros. `d_output` is what it is given, beside it where the gradient of the input goes.
     pub(in crate::layers) fn backward_rows(
         &self,
         run: Run,
@@ -312,7 +299,7 @@ impl<const IN: usize, const HID: usize, C: Cell> RnnCell<IN, HID, C> {
         (d_output, d_input): (Sequences<'_, [f32; HID]>, &mut SequencesBuf<[f32; IN]>),
         (d_final, layer): (&C::States<HID>, usize),
         (gradients, how): (&mut Self, Gradients),
-    ) -> Result<(), Error> {
+    ) {
         let (steps, samples) = input.shape();
         if how.start != Start::Continue {
             cache.share_gradients.reset(samples, [IN * Self::ROW, HID * Self::ROW, Self::ROW, Self::ROW]);
@@ -364,7 +351,6 @@ impl<const IN: usize, const HID: usize, C: Cell> RnnCell<IN, HID, C> {
         if how.complete {
             cache.share_gradients.add_to(gradients.tensors_mut());
         }
-        Ok(())
     }
 }
 
@@ -412,7 +398,8 @@ impl<const IN: usize, const HID: usize, C: Cell> Layer for RnnCell<IN, HID, C> {
     ) -> Result<(), Error> {
         input.check_steps()?;
         Self::check_initial(input.batch(), initial)?;
-        self.forward_rows(run, input, (initial, 0), cache)
+        self.forward_rows(run, input, (initial, 0), cache);
+        Ok(())
     }
 
     fn output(cache: &Self::Cache) -> Sequences<'_, [f32; HID]> {
@@ -444,8 +431,9 @@ impl<const IN: usize, const HID: usize, C: Cell> Layer for RnnCell<IN, HID, C> {
     ) -> Result<(), Error> {
         self.check_backward(input, cache, d_output.shape(), d_final)?;
         cache.beside_d_input(|cache, d_input| {
-            self.backward_rows(run, input, cache, (d_output, d_input), (d_final, 0), (gradients, how))
-        })
+            self.backward_rows(run, input, cache, (d_output, d_input), (d_final, 0), (gradients, how));
+        });
+        Ok(())
     }
 
     fn d_input(cache: &Self::Cache) -> Sequences<'_, [f32; IN]> {

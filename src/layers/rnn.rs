@@ -210,11 +210,11 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> Layer for 
         input.check_steps()?;
         Self::check_initial(input.batch(), initial)?;
         cache.rest.resize_with(LAYERS - 1, RnnCellCache::default);
-        self.first.forward_rows(run, input, (initial, 0), &mut cache.first)?;
+        self.first.forward_rows(run, input, (initial, 0), &mut cache.first);
         cache.last.copy_from(cache.first.last());
         let mut below = cache.first.output();
         for ((layer, cell), cell_cache) in (1..).zip(&self.rest).zip(&mut cache.rest) {
-            cell.forward_rows(run, below, (initial, layer), cell_cache)?;
+            cell.forward_rows(run, below, (initial, layer), cell_cache);
             append(&mut cache.last, cell_cache.last());
             below = cell_cache.output();
         }
@@ -258,14 +258,15 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> Layer for 
             let [even, odd] = &mut cache.d_between;
             let (d_below, d_above) = if i % 2 == 0 { (even, &*odd) } else { (odd, &*even) };
             let d_above = if i + 2 == LAYERS { d_output } else { d_above.view() };
-            cell.backward_rows(run_inner, below, cell_cache, (d_above, d_below), (d_final, i + 1), (d_cell, how))?;
+            cell.backward_rows(run_inner, below, cell_cache, (d_above, d_below), (d_final, i + 1), (d_cell, how));
             put(&mut cache.d_initial, cell_cache.d_initial(), i + 1, LAYERS);
             rest = lower;
         }
         let d_above = if LAYERS == 1 { d_output } else { cache.d_between[0].view() };
         cache.first.beside_d_input(|first, d_input| {
-            self.first.backward_rows(run, input, first, (d_above, d_input), (d_final, 0), (&mut *gradients.first, how))
-        })?;
+            let gradients = (&mut *gradients.first, how);
+            self.first.backward_rows(run, input, first, (d_above, d_input), (d_final, 0), gradients);
+        });
         put(&mut cache.d_initial, cache.first.d_initial(), 0, LAYERS);
         Ok(())
     }

@@ -45,6 +45,23 @@ fn add<const N: usize>(d_state: &mut [f32; N], d_output: &[f32; N]) {
     }
 }
 
+impl<const IN: usize, const HID: usize, C: Cell> RnnCell<IN, HID, C> {
+    /// The backward of a step out of its record, with the gradient of its input if it is requested.
+    #[inline]
+    fn backward_of_record(
+        &self,
+        level: Level,
+        record: (&[f32; IN], &C::Kept<HID>),
+        states: (&C::State<HID>, &C::State<HID>),
+        (d_output, d_state): (&[f32; HID], &mut C::State<HID>),
+        d_input: Option<&mut [f32; IN]>,
+        gradients: &mut Self,
+    ) {
+        add(d_state.both_mut().0, d_output);
+        self.step_backward_into(level, record, states, d_state, d_input, gradients);
+    }
+}
+
 impl<const IN: usize, const HID: usize, C: Cell> StepBackward for RnnCell<IN, HID, C> {
     type Record = ([f32; IN], C::Kept<HID>);
     type InputGradient = [f32; IN];
@@ -71,9 +88,8 @@ impl<const IN: usize, const HID: usize, C: Cell> StepBackward for RnnCell<IN, HI
         d_state: &mut C::State<HID>,
         gradients: &mut Self,
     ) -> [f32; IN] {
-        add(d_state.both_mut().0, d_output);
         let mut d_input = [0.0; IN];
-        self.step_backward_into(level, (x, kept), states, d_state, Some(&mut d_input), gradients);
+        self.backward_of_record(level, (x, kept), states, (d_output, d_state), Some(&mut d_input), gradients);
         d_input
     }
     #[inline]
@@ -86,8 +102,7 @@ impl<const IN: usize, const HID: usize, C: Cell> StepBackward for RnnCell<IN, HI
         d_state: &mut C::State<HID>,
         gradients: &mut Self,
     ) {
-        add(d_state.both_mut().0, d_output);
-        self.step_backward_into(level, (x, kept), states, d_state, None, gradients);
+        self.backward_of_record(level, (x, kept), states, (d_output, d_state), None, gradients);
     }
 }
 
@@ -223,25 +238,26 @@ type StackRecord<const IN: usize, const HID: usize, const LAYERS: usize, C> =
 
 #[cfg(feature = "alloc")]
 impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> Rnn<IN, HID, LAYERS, C> {
-    /// The backward of the layers above the first, from the top down; gives the gradient of the first one's output.
-    fn backward_step_above(
+    /// The backward of all layers, from the top down, with the gradient of the input if it is requested.
+    fn backward_of_record(
         &self,
         level: Level,
-        kept: &[C::Kept<HID>; LAYERS],
+        (x, kept): &StackRecord<IN, HID, LAYERS, C>,
         (before, after): (&[C::State<HID>; LAYERS], &[C::State<HID>; LAYERS]),
-        d_output: &[f32; HID],
-        d_state: &mut [C::State<HID>; LAYERS],
+        (d_output, d_state): (&[f32; HID], &mut [C::State<HID>; LAYERS]),
+        d_input: Option<&mut [f32; IN]>,
         gradients: &mut Self,
-    ) -> [f32; HID] {
+    ) {
         let mut d_below = *d_output;
         let cells = (1..LAYERS).zip(self.rest()).zip(gradients.rest_mut());
         for ((layer, cell), gradients) in cells.rev() {
-            let (states, d_state) = ((&before[layer], &after[layer]), &mut d_state[layer]);
-            add(d_state.both_mut().0, &d_below);
-            let input = (after[layer - 1].h(), &kept[layer]);
-            cell.step_backward_into(level, input, states, d_state, Some(&mut d_below), gradients);
+            let (record, states) = ((after[layer - 1].h(), &kept[layer]), (&before[layer], &after[layer]));
+            let d = (&{ d_below }, &mut d_state[layer]);
+            cell.backward_of_record(level, record, states, d, Some(&mut d_below), gradients);
         }
-        d_below
+        let (record, states) = ((x, &kept[0]), (&before[0], &after[0]));
+        let d = (&d_below, &mut d_state[0]);
+        self.first().backward_of_record(level, record, states, d, d_input, gradients.first_mut());
     }
 }
 
@@ -270,29 +286,26 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> StepBackwa
     fn backward_step(
         &self,
         level: Level,
-        (x, kept): &Self::Record,
+        record: &Self::Record,
         states: (&Self::State, &Self::State),
         d_output: &[f32; HID],
         d_state: &mut Self::State,
         gradients: &mut Self,
     ) -> [f32; IN] {
-        let d_below = self.backward_step_above(level, kept, states, d_output, d_state, gradients);
-        let (first, record) = ((&states.0[0], &states.1[0]), (*x, kept[0]));
-        self.first().backward_step(level, &record, first, &d_below, &mut d_state[0], gradients.first_mut())
+        let mut d_input = [0.0; IN];
+        self.backward_of_record(level, record, states, (d_output, d_state), Some(&mut d_input), gradients);
+        d_input
     }
     #[inline]
     fn backward_step_without_d_input(
         &self,
         level: Level,
-        (x, kept): &Self::Record,
+        record: &Self::Record,
         states: (&Self::State, &Self::State),
         d_output: &[f32; HID],
         d_state: &mut Self::State,
         gradients: &mut Self,
     ) {
-        let d_below = self.backward_step_above(level, kept, states, d_output, d_state, gradients);
-        let (first, d_state) = ((&states.0[0], &states.1[0]), &mut d_state[0]);
-        let record = (*x, kept[0]);
-        self.first().backward_step_without_d_input(level, &record, first, &d_below, d_state, gradients.first_mut());
+        self.backward_of_record(level, record, states, (d_output, d_state), None, gradients);
     }
 }

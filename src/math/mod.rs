@@ -6,7 +6,39 @@ pub(crate) mod exp;
 pub(crate) mod sigmoid;
 pub(crate) mod tanh;
 
-use crate::simd::Simd;
+use crate::simd::{Kernel, Simd};
+use core::marker::PhantomData;
+
+/// A function of one number.
+pub(crate) trait Pointwise {
+    fn apply<S: Simd>(s: S, x: S::F32) -> S::F32;
+}
+
+/// Replaces every number by what the function makes of it.
+pub(crate) struct InPlace<'a, F>(&'a mut [f32], PhantomData<F>);
+
+impl<'a, F: Pointwise> InPlace<'a, F> {
+    #[inline(always)]
+    pub(crate) fn new(numbers: &'a mut [f32]) -> Self {
+        Self(numbers, PhantomData)
+    }
+}
+
+impl<F: Pointwise> Kernel for InPlace<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut vectors = self.0.chunks_exact_mut(S::LANES);
+        for numbers in &mut vectors {
+            s.store(F::apply(s, s.load(numbers)), numbers);
+        }
+        let rest = vectors.into_remainder();
+        if !rest.is_empty() {
+            s.store_partial(F::apply(s, s.load_partial(rest)), rest);
+        }
+    }
+}
 
 /// Gradients of sums and of logits below it, 7.7e-34, count as zero: 2^-110.
 ///

@@ -7,7 +7,8 @@
 //! reciprocal, so that every CPU computes the same bits. `scripts/elementary` makes the constants and sweeps all 2^32
 //! inputs.
 
-use crate::simd::{Kernel, Level, Simd};
+use super::{InPlace, Pointwise};
+use crate::simd::{Level, Simd};
 
 /// One number for each segment, at the low three bits of `bits(0.828 |x| + 0.5) >> 22`, twice.
 #[repr(align(64))]
@@ -86,22 +87,12 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
     s.with_bits(s.or(s.to_bits(y), sign))
 }
 
-/// Replaces every number by its tanh.
-pub(crate) struct TanhInPlace<'a>(pub(crate) &'a mut [f32]);
+struct Tanh;
 
-impl Kernel for TanhInPlace<'_> {
-    type Output = ();
-
+impl Pointwise for Tanh {
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let mut vectors = self.0.chunks_exact_mut(S::LANES);
-        for numbers in &mut vectors {
-            s.store(tanh(s, s.load(numbers)), numbers);
-        }
-        let rest = vectors.into_remainder();
-        if !rest.is_empty() {
-            s.store_partial(tanh(s, s.load_partial(rest)), rest);
-        }
+    fn apply<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        tanh(s, x)
     }
 }
 
@@ -120,7 +111,7 @@ impl Level {
     /// ```
     #[inline(never)]
     pub fn tanh(self, numbers: &mut [f32]) {
-        self.run(TanhInPlace(numbers));
+        self.run(InPlace::<Tanh>::new(numbers));
     }
 }
 

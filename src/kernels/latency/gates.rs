@@ -10,15 +10,16 @@
 //! them. Two chains of a sum go side by side where there are several.
 
 use super::cell::{Gradients, Weights};
+use super::matvec::{Panelwise, store_of_panel, walk};
 use super::transposed::add_product_transposed;
-use crate::cells::{Carried, Gated, SUMS};
-use crate::kernels::cut::PanelWidths;
+use crate::cells::{Carried, Gated, SUMS, State};
+use crate::kernels::gates::CellBackward;
 use crate::kernels::gradient::{add_outer_product, add_row};
 use crate::kernels::order::{chain_start, chains};
 #[cfg(feature = "alloc")]
 use crate::kernels::rows::Rows;
 use crate::kernels::slice::{flat, flat_mut, starting_at, starting_at_mut, zeros};
-use crate::simd::{Kernel, Simd, load_some, store_some};
+use crate::simd::{Kernel, Simd, load_some};
 use core::marker::PhantomData;
 use core::slice::{from_mut, from_ref};
 
@@ -48,39 +49,31 @@ impl Neurons {
         if self.partial && v == V - 1 { s.load_partial(numbers) } else { s.load(numbers) }
     }
 
-    /// By way of whole vectors: a masked store costs as much as a dozen plain ones on some CPUs with AVX2.
     #[inline(always)]
     fn store<S: Simd, const V: usize>(self, s: S, vector: S::F32, state: &mut [f32], v: usize) {
         let to = starting_at_mut(state, self.first + v * S::LANES);
-        if self.partial && v == V - 1 {
-            let mut lanes = [0.0; 16];
-            s.store(vector, &mut lanes);
-            to.copy_from_slice(&lanes[..to.len()]);
-        } else {
-            s.store(vector, to);
-        }
+        store_of_panel(s, vector, to, self.partial && v == V - 1);
     }
 }
 
 /// What the sums of a step are before the state adds to them.
-pub(crate) trait GateStart<const HID: usize> {
+pub(crate) trait GateStart<C, const HID: usize> {
     /// Chains of the products in it, the most of any.
     const CHAINS: usize;
-    fn panel<S: Simd, C: Gated, const V: usize>(&self, s: S, neurons: Neurons) -> Panel<S::F32, V>;
+    fn panel<S: Simd, const V: usize>(&self, s: S, neurons: Neurons) -> Panel<S::F32, V>;
 }
 
 /// `W_ih x` and all biases.
-pub(crate) struct OfInput<'a, R, C, const IN: usize, const HID: usize> {
-    pub(crate) weights: &'a Weights<'a, R, IN, HID>,
-    pub(crate) x: &'a [f32; IN],
-    pub(crate) cell: PhantomData<C>,
+struct OfInput<'a, R, const IN: usize, const HID: usize> {
+    weights: &'a Weights<'a, R, IN, HID>,
+    x: &'a [f32; IN],
 }
 
-impl<R: bytemuck::Pod, C: Gated, const IN: usize, const HID: usize> GateStart<HID> for OfInput<'_, R, C, IN, HID> {
+impl<R: bytemuck::Pod, C: Gated, const IN: usize, const HID: usize> GateStart<C, HID> for OfInput<'_, R, IN, HID> {
     const CHAINS: usize = chains(IN, C::FEEDS.gates * HID);
 
     #[inline(always)]
-    fn panel<S: Simd, D: Gated, const V: usize>(&self, s: S, neurons: Neurons) -> Panel<S::F32, V> {
+    fn panel<S: Simd, const V: usize>(&self, s: S, neurons: Neurons) -> Panel<S::F32, V> {
         let (bias_ih, bias_hh) = (flat(from_ref(self.weights.bias_ih)), flat(from_ref(self.weights.bias_hh)));
         let mut sums: Panel<S::F32, V> = zeros();
         unrolled!(g of 0 1 2 3, {
@@ -108,11 +101,11 @@ pub(crate) struct Projected<'a> {
 }
 
 #[cfg(feature = "alloc")]
-impl<const HID: usize> GateStart<HID> for Projected<'_> {
+impl<C: Gated, const HID: usize> GateStart<C, HID> for Projected<'_> {
     const CHAINS: usize = 1;
 
     #[inline(always)]
-    fn panel<S: Simd, C: Gated, const V: usize>(&self, s: S, neurons: Neurons) -> Panel<S::F32, V> {
+    fn panel<S: Simd, const V: usize>(&self, s: S, neurons: Neurons) -> Panel<S::F32, V> {
         let mut sums: Panel<S::F32, V> = zeros();
         unrolled!(g of 0 1 2 3, {
             unrolled!(v < V, {
@@ -132,11 +125,11 @@ impl<const HID: usize> GateStart<HID> for Projected<'_> {
 /// A row of all sums.
 pub(crate) struct AllSums<'a>(pub(crate) &'a [f32]);
 
-impl<const HID: usize> GateStart<HID> for AllSums<'_> {
+impl<C: Gated, const HID: usize> GateStart<C, HID> for AllSums<'_> {
     const CHAINS: usize = 1;
 
     #[inline(always)]
-    fn panel<S: Simd, C: Gated, const V: usize>(&self, s: S, neurons: Neurons) -> Panel<S::F32, V> {
+    fn panel<S: Simd, const V: usize>(&self, s: S, neurons: Neurons) -> Panel<S::F32, V> {
         let mut sums: Panel<S::F32, V> = zeros();
         unrolled!(g of 0 1 2 3, {
             unrolled!(v < V, {
@@ -155,8 +148,7 @@ pub(crate) fn sums_of_input<S: Simd, R: bytemuck::Pod, C: Gated, const IN: usize
     x: &[f32; IN],
     to: &mut [f32],
 ) {
-    let start = OfInput { weights, x, cell: PhantomData::<C> };
-    walk::<S, C, _, HID>(s, &mut StoreSums { start, to });
+    walk::<S, _, HID>(s, &mut StoreSums { start: OfInput { weights, x }, to, cell: PhantomData::<C> });
 }
 
 /// A row of states, and what is written in a step.
@@ -172,40 +164,64 @@ pub(crate) struct Places<'a> {
 
 /// One step: `start` and `W_hh h`, and then the cell.
 #[inline(always)]
-pub(crate) fn step<S: Simd, C: Gated, T: GateStart<HID>, const HID: usize>(
+pub(crate) fn step<S: Simd, C: Gated, T: GateStart<C, HID>, const HID: usize>(
     s: S,
     start: T,
     weight_hh: &[f32],
     places: Places<'_>,
 ) {
-    walk::<S, C, _, HID>(s, &mut Advance::<T, C> { start, weight_hh, places, cell: PhantomData });
+    walk::<S, _, HID>(s, &mut Advance::<T, C> { start, weight_hh, places, cell: PhantomData });
+}
+
+/// The same of a state in place.
+#[inline(always)]
+pub(crate) fn step_in_place<S: Simd, C: Gated, T: GateStart<C, HID>, const HID: usize>(
+    s: S,
+    start: T,
+    weight_hh: &[f32],
+    state: &mut C::State<HID>,
+    kept: &mut [f32],
+) {
+    let before = *state;
+    let (h, c) = state.both_mut();
+    step::<S, C, T, HID>(s, start, weight_hh, Places { h_before: before.h(), c_before: before.c(), h, c, kept });
 }
 
 impl<R: bytemuck::Pod, const IN: usize, const HID: usize> Weights<'_, R, IN, HID> {
     /// One step of a cell of gates.
+    #[cfg(feature = "alloc")]
     #[inline(always)]
     pub(crate) fn gated_step<S: Simd, C: Gated>(&self, s: S, x: &[f32; IN], places: Places<'_>) {
-        step::<S, C, _, HID>(s, OfInput { weights: self, x, cell: PhantomData::<C> }, flat(self.weight_hh), places);
+        step::<S, C, _, HID>(s, OfInput { weights: self, x }, flat(self.weight_hh), places);
+    }
+
+    /// The same of a state in place.
+    #[inline(always)]
+    pub(crate) fn gated_step_in_place<S: Simd, C: Gated>(
+        &self,
+        s: S,
+        x: &[f32; IN],
+        state: &mut C::State<HID>,
+        kept: &mut [f32],
+    ) {
+        step_in_place::<S, C, _, HID>(s, OfInput { weights: self, x }, flat(self.weight_hh), state, kept);
     }
 }
 
-/// Something that is done panel by panel.
-trait Panelwise<const HID: usize> {
-    const CHAINS: usize;
-    fn panel<S: Simd, const V: usize>(&mut self, s: S, neurons: Neurons);
-}
-
-struct StoreSums<'a, R, C, const IN: usize, const HID: usize> {
-    start: OfInput<'a, R, C, IN, HID>,
+struct StoreSums<'a, T, C> {
+    start: T,
     to: &'a mut [f32],
+    cell: PhantomData<C>,
 }
 
-impl<R: bytemuck::Pod, C: Gated, const IN: usize, const HID: usize> Panelwise<HID> for StoreSums<'_, R, C, IN, HID> {
-    const CHAINS: usize = <OfInput<'_, R, C, IN, HID> as GateStart<HID>>::CHAINS;
+impl<T: GateStart<C, HID>, C: Gated, const HID: usize> Panelwise<HID> for StoreSums<'_, T, C> {
+    const CHAINS: usize = T::CHAINS;
+    const SUMS: usize = SUMS;
 
     #[inline(always)]
-    fn panel<S: Simd, const V: usize>(&mut self, s: S, neurons: Neurons) {
-        let sums = self.start.panel::<S, C, V>(s, neurons);
+    fn panel<S: Simd, const V: usize>(&mut self, s: S, first: usize, partial: bool) {
+        let neurons = Neurons { first, partial };
+        let sums = self.start.panel::<S, V>(s, neurons);
         unrolled!(g of 0 1 2 3, {
             unrolled!(v < V, {
                 neurons.store::<S, V>(s, sums[g][v], &mut self.to[g * HID..(g + 1) * HID], v);
@@ -221,14 +237,16 @@ struct Advance<'a, T, C> {
     cell: PhantomData<C>,
 }
 
-impl<T: GateStart<HID>, C: Gated, const HID: usize> Panelwise<HID> for Advance<'_, T, C> {
+impl<T: GateStart<C, HID>, C: Gated, const HID: usize> Panelwise<HID> for Advance<'_, T, C> {
     const CHAINS: usize =
         if T::CHAINS > chains(HID, C::FEEDS.gates * HID) { T::CHAINS } else { chains(HID, C::FEEDS.gates * HID) };
+    const SUMS: usize = SUMS;
 
     #[inline(always)]
-    fn panel<S: Simd, const V: usize>(&mut self, s: S, neurons: Neurons) {
+    fn panel<S: Simd, const V: usize>(&mut self, s: S, first: usize, partial: bool) {
+        let neurons = Neurons { first, partial };
         let Places { h_before, c_before, h, c, kept } = &mut self.places;
-        let sums = self.start.panel::<S, C, V>(s, neurons);
+        let sums = self.start.panel::<S, V>(s, neurons);
         let Some(state) = h_before.first_chunk::<HID>() else { return };
         let sums = add_product::<S, C, V, HID, HID, true>(s, self.weight_hh, state, neurons, sums);
         unrolled!(v < V, {
@@ -246,39 +264,6 @@ impl<T: GateStart<HID>, C: Gated, const HID: usize> Panelwise<HID> for Advance<'
             }
         });
     }
-}
-
-/// A block for the constant that is each number of vectors, the widest first.
-macro_rules! for_widths {
-    ($width:ident, $body:block) => {
-        for_widths!($width, $body, 4 3 2 1);
-    };
-    ($width:ident, $body:block, $($literal:literal)*) => {
-        $({
-            const $width: usize = $literal;
-            $body
-        })*
-    };
-}
-
-/// Walks the neurons panel by panel.
-#[inline(always)]
-fn walk<S: Simd, C: Gated, W: Panelwise<HID>, const HID: usize>(s: S, work: &mut W) {
-    let cut = const { PanelWidths::of_gates::<S>(W::CHAINS, HID) };
-    let mut first = 0;
-    for_widths!(WIDTH, {
-        if const { PanelWidths::of_gates::<S>(W::CHAINS, HID).whole[WIDTH] > 0 } {
-            let mut panels = 0;
-            while panels < cut.whole[WIDTH] {
-                work.panel::<S, WIDTH>(s, Neurons { first, partial: false });
-                first += WIDTH * S::LANES;
-                panels += 1;
-            }
-        }
-        if const { PanelWidths::of_gates::<S>(W::CHAINS, HID).partial == WIDTH } {
-            work.panel::<S, WIDTH>(s, Neurons { first, partial: true });
-        }
-    });
 }
 
 /// `sums` and the product of `x` with the weights of the input or of the state, in the canonical order.
@@ -402,36 +387,17 @@ impl<R: bytemuck::Pod, C: Gated, const IN: usize, const HID: usize> Kernel for G
     fn run<S: Simd>(self, s: S) {
         let Self { weights, x, before, after, kept, d_h, d_c, d_x, gradients, .. } = self;
         let feeds = C::FEEDS;
-        let mut d_sums = [[0.0; HID]; SUMS];
-        let mut first = 0;
-        while first < HID {
-            let here = first..HID.min(first + S::LANES);
-            let mut of_neurons: [S::F32; SUMS] = zeros();
-            unrolled!(g of 0 1 2 3, {
-                of_neurons[g] = load_some(s, &kept[g * HID + here.start..g * HID + here.end]);
-            });
-            let zero = s.splat(0.0);
-            let (c_before, c_after, of_d_c) = match C::CARRIES {
-                true => (
-                    load_some(s, &before.1[here.clone()]),
-                    load_some(s, &after.1[here.clone()]),
-                    load_some(s, &d_c[here.clone()]),
-                ),
-                false => (zero, zero, zero),
-            };
-            let before = Carried { h: load_some(s, &before.0[here.clone()]), c: c_before };
-            let after = Carried { h: load_some(s, &after.0[here.clone()]), c: c_after };
-            let d_after = Carried { h: load_some(s, &d_h[here.clone()]), c: of_d_c };
-            let (of_sums, d_before) = C::backward(s, of_neurons, before, after, d_after);
-            unrolled!(g of 0 1 2 3, {
-                store_some(s, of_sums[g], &mut d_sums[g][here.clone()]);
-            });
-            store_some(s, d_before.h, &mut d_h[here.clone()]);
-            if C::CARRIES {
-                store_some(s, d_before.c, &mut d_c[here.clone()]);
-            }
-            first += S::LANES;
+        let mut d_sums = [[0f32; HID]; SUMS];
+        CellBackward {
+            kept,
+            before: (before.0, before.1),
+            after: (after.0, after.1),
+            d_h_more: None,
+            d_h,
+            d_c,
+            d_sums: flat_mut(&mut d_sums),
         }
+        .run::<S, C>(s);
         let of_input = &flat(&d_sums)[..feeds.gates * HID];
         let mut of_gates = [[0.0; HID]; SUMS];
         unrolled!(g of 0 1 2 3, {

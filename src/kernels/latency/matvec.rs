@@ -239,8 +239,10 @@ pub(crate) fn add_product<S: Simd, F: Finish, const K: usize, const N: usize>(
 }
 
 /// Something that is done panel by panel.
-trait Panelwise<const N: usize> {
+pub(super) trait Panelwise<const N: usize> {
     const CHAINS: usize;
+    /// Sums of each output.
+    const SUMS: usize = 1;
     fn panel<S: Simd, const P: usize>(&mut self, s: S, first: usize, partial: bool);
 }
 
@@ -314,11 +316,11 @@ macro_rules! for_widths {
 
 /// Walks the outputs panel by panel.
 #[inline(always)]
-fn walk<S: Simd, W: Panelwise<N>, const N: usize>(s: S, work: &mut W) {
-    let cut = const { PanelWidths::new::<S>(W::CHAINS, N) };
+pub(super) fn walk<S: Simd, W: Panelwise<N>, const N: usize>(s: S, work: &mut W) {
+    let cut = const { PanelWidths::of_sums::<S>(W::SUMS, W::CHAINS, N) };
     let mut first = 0;
     for_widths!(WIDTH, {
-        if const { PanelWidths::new::<S>(W::CHAINS, N).whole[WIDTH] > 0 } {
+        if const { PanelWidths::of_sums::<S>(W::SUMS, W::CHAINS, N).whole[WIDTH] > 0 } {
             let mut panels = 0;
             while panels < cut.whole[WIDTH] {
                 work.panel::<S, WIDTH>(s, first, false);
@@ -326,7 +328,7 @@ fn walk<S: Simd, W: Panelwise<N>, const N: usize>(s: S, work: &mut W) {
                 panels += 1;
             }
         }
-        if const { PanelWidths::new::<S>(W::CHAINS, N).partial == WIDTH } {
+        if const { PanelWidths::of_sums::<S>(W::SUMS, W::CHAINS, N).partial == WIDTH } {
             work.panel::<S, WIDTH>(s, first, true);
         }
     });
@@ -344,16 +346,21 @@ fn finish_panel<S: Simd, F: Finish, const P: usize, const N: usize>(
 ) {
     unrolled!(p < P, {
         let result = finish.finish(s, sums[p]);
-        if partial && p == P - 1 {
-            // By way of whole vectors: a masked store costs as much as a dozen plain ones on some CPUs with AVX2.
-            let mut lanes = [0.0; 16];
-            s.store(result, &mut lanes);
-            let to = starting_at_mut(out, first + p * S::LANES);
-            to.copy_from_slice(&lanes[..to.len()]);
-        } else {
-            s.store(result, starting_at_mut(out, first + p * S::LANES));
-        }
+        store_of_panel(s, result, starting_at_mut(out, first + p * S::LANES), partial && p == P - 1);
     });
+}
+
+/// Stores a vector of a panel; one that reaches beyond the last output by way of whole vectors: a masked store costs as much
+/// as a dozen plain ones on some CPUs with AVX2.
+#[inline(always)]
+pub(super) fn store_of_panel<S: Simd>(s: S, vector: S::F32, to: &mut [f32], reaches_beyond: bool) {
+    if reaches_beyond {
+        let mut lanes = [0.0; 16];
+        s.store(vector, &mut lanes);
+        to.copy_from_slice(&lanes[..to.len()]);
+    } else {
+        s.store(vector, to);
+    }
 }
 
 /// `start` and the products of `P` vectors of outputs, in chains that are then added pairwise.

@@ -20,6 +20,7 @@ use crate::kernels::throughput::tile::{BeforeActivation, Input, Multiply, Output
 use crate::kernels::tuning::{COLUMNS_IN_PLACE, FAR_BACK, NEAR, STEPS_AHEAD, back_in_lanes};
 use crate::simd::{Kernel, Simd, load_some, store_some};
 use core::marker::PhantomData;
+use core::ops::Range;
 
 /// Backward of one layer over one group of samples.
 pub(crate) struct BackwardOf<'a, 'g, A>(pub(crate) Backward<'a, 'g>, pub(crate) PhantomData<A>);
@@ -98,20 +99,7 @@ impl<A: Activation> Kernel for BackwardOf<'_, '_, A> {
             block.add_rows(s, [&mut **d_bias_ih, &mut **d_bias_hh]);
             gradients.count_block();
             if !d_input.is_empty() && !in_lanes {
-                let together = (NEAR / (slots * hidden)).max(1);
-                for first in (0..samples).step_by(together) {
-                    let projection = Projection {
-                        panels: &packed.input,
-                        input: d_sum_rows.skip_outer(first),
-                        bias: None,
-                        out: &mut d_input[(first * steps + start) * input.width..],
-                        out_steps: steps,
-                        samples: together.min(samples - first),
-                        steps: 0..end - start,
-                        far: input.are_more_than(FAR_BACK),
-                    };
-                    projection.run(s);
-                }
+                d_inputs(s, &inputs, d_sum_rows, start..end, d_input);
             }
             // The gradient of the state before the block: W_hh^T dz of its first step.
             let projection = Projection {
@@ -126,6 +114,32 @@ impl<A: Activation> Kernel for BackwardOf<'_, '_, A> {
             };
             projection.run(s);
         }
+    }
+}
+
+/// `dx = W_ih^T dz` of a block of steps, given the rows of `dz`.
+#[inline(always)]
+pub(super) fn d_inputs<S: Simd>(
+    s: S,
+    work: &BackwardInputs<'_>,
+    d_sums: Rows<'_>,
+    block: Range<usize>,
+    d_input: &mut [f32],
+) {
+    let BackwardInputs { samples, steps, input, packed, .. } = *work;
+    let together = (NEAR / d_sums.outer).max(1);
+    for first in (0..samples).step_by(together) {
+        let projection = Projection {
+            panels: &packed.input,
+            input: d_sums.skip_outer(first),
+            bias: None,
+            out: &mut d_input[(first * steps + block.start) * input.width..],
+            out_steps: steps,
+            samples: together.min(samples - first),
+            steps: 0..block.len(),
+            far: input.are_more_than(FAR_BACK),
+        };
+        projection.run(s);
     }
 }
 

@@ -11,18 +11,17 @@
 //!     what reaches the block before: W_hh^T dz of the first step, and what reaches it directly
 //! ```
 
-use super::backward::Previous;
+use super::backward::{Previous, d_inputs};
 use super::packed::PackedTranspose;
 use super::work::{Backward, BackwardInputs};
-use crate::cells::{Carried, Gated, SUMS};
+use crate::cells::{Gated, SUMS};
+use crate::kernels::gates::CellBackward;
 use crate::kernels::gradient::{Block, Columns};
 use crate::kernels::order::{STEPS_PER_BLOCK, blocks_from_the_end};
 use crate::kernels::rows::Rows;
-use crate::kernels::slice::zeros;
-use crate::kernels::throughput::projection::Projection;
 use crate::kernels::throughput::tile::{Input, Multiply, Output, Store, multiply};
-use crate::kernels::tuning::{COLUMNS_IN_PLACE, FAR_BACK, NEAR, NUMBERS_PER_LINE};
-use crate::simd::{Kernel, Simd, load_some, store_some};
+use crate::kernels::tuning::{COLUMNS_IN_PLACE, NUMBERS_PER_LINE};
+use crate::simd::{Kernel, Simd};
 use core::marker::PhantomData;
 
 /// Backward of one layer of gates over one group of samples.
@@ -111,20 +110,7 @@ impl<C: Gated> Kernel for GatedBackward<'_, '_, C> {
             if !d_input.is_empty() {
                 let mut d_sum_rows = Rows::batch_first(d_sums, row, slots);
                 d_sum_rows.width = feeds.gates * hidden;
-                let together = (NEAR / (slots * row)).max(1);
-                for first in (0..samples).step_by(together) {
-                    let projection = Projection {
-                        panels: &packed.input,
-                        input: d_sum_rows.skip_outer(first),
-                        bias: None,
-                        out: &mut d_input[(first * steps + start) * input.width..],
-                        out_steps: steps,
-                        samples: together.min(samples - first),
-                        steps: 0..end - start,
-                        far: input.are_more_than(FAR_BACK),
-                    };
-                    projection.run(s);
-                }
+                d_inputs(s, &inputs, d_sum_rows, start..end, d_input);
             }
             let following = Rows::new(d_sums, row, 0, slots * row);
             let out = Output { data: d_initial, first: 0, outer: 0, inner: hidden, far: false };
@@ -187,46 +173,21 @@ impl<C: Gated> Kernel for StepBack<'_, '_, C> {
         let BackwardInputs { hidden, samples, initial, output, initial_c, c, kept, .. } = *inputs;
         for sample in 0..samples {
             let h_before = if step == 0 { initial.row(sample, 0) } else { output.row(sample, step - 1) };
-            let h_after = output.row(sample, step);
             let (c_before, c_after): (&[f32], &[f32]) = match (C::CARRIES, step) {
                 (false, _) => (&[], &[]),
                 (true, 0) => (initial_c.row(sample, 0), c.row(sample, 0)),
                 (true, t) => (c.row(sample, t - 1), c.row(sample, t)),
             };
-            let kept = kept.row(sample, step);
-            let d_h = d_h.row(0, sample);
-            let direct = &mut direct[sample * hidden..][..hidden];
-            let d_c = if C::CARRIES { &mut d_c[sample * hidden..][..hidden] } else { &mut [] };
-            let d_sums = &mut d_sums[sample * stride..][..SUMS * hidden];
-            let mut first = 0;
-            while first < hidden {
-                let here = first..hidden.min(first + S::LANES);
-                let mut of_neurons: [S::F32; SUMS] = zeros();
-                unrolled!(g of 0 1 2 3, {
-                    of_neurons[g] = load_some(s, &kept[g * hidden + here.start..g * hidden + here.end]);
-                });
-                let zero = s.splat(0.0);
-                let (of_c_before, of_c_after, of_d_c) = match C::CARRIES {
-                    true => (
-                        load_some(s, &c_before[here.clone()]),
-                        load_some(s, &c_after[here.clone()]),
-                        load_some(s, &d_c[here.clone()]),
-                    ),
-                    false => (zero, zero, zero),
-                };
-                let before = Carried { h: load_some(s, &h_before[here.clone()]), c: of_c_before };
-                let after = Carried { h: load_some(s, &h_after[here.clone()]), c: of_c_after };
-                let total = s.add(load_some(s, &d_h[here.clone()]), load_some(s, &direct[here.clone()]));
-                let (of_sums, d_before) = C::backward(s, of_neurons, before, after, Carried { h: total, c: of_d_c });
-                unrolled!(g of 0 1 2 3, {
-                    store_some(s, of_sums[g], &mut d_sums[g * hidden + here.start..g * hidden + here.end]);
-                });
-                store_some(s, d_before.h, &mut direct[here.clone()]);
-                if C::CARRIES {
-                    store_some(s, d_before.c, &mut d_c[here.clone()]);
-                }
-                first += S::LANES;
+            CellBackward {
+                kept: kept.row(sample, step),
+                before: (h_before, c_before),
+                after: (output.row(sample, step), c_after),
+                d_h_more: Some(d_h.row(0, sample)),
+                d_h: &mut direct[sample * hidden..][..hidden],
+                d_c: if C::CARRIES { &mut d_c[sample * hidden..][..hidden] } else { &mut [] },
+                d_sums: &mut d_sums[sample * stride..][..SUMS * hidden],
             }
+            .run::<S, C>(s);
         }
     }
 }

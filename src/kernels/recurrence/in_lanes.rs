@@ -10,7 +10,8 @@ use crate::kernels::lanes::transpose::{ColumnsToRows, RowsToColumns};
 use crate::kernels::order::chains;
 use crate::kernels::rows::{Rows, RowsMut};
 use crate::kernels::tuning::steps_in_columns;
-use crate::simd::{Kernel, Simd};
+use crate::math::{InPlace, Pointwise};
+use crate::simd::Simd;
 use core::marker::PhantomData;
 use core::ops::Range;
 
@@ -40,7 +41,7 @@ pub(crate) fn forward<S: Simd, A: Activation>(s: S, work: Forward<'_>) {
             let recurrent = NeuronSum { weights: weights[1], columns: &before[step * state..], chains: chains[1] };
             let out = &mut after[..state];
             NeuronProduct { sums: &[input, recurrent], start, states: &[], out, samples }.run::<S, A>(s);
-            s.call(ActivateInPlace::<A>(out, PhantomData));
+            s.call(InPlace::<State<A>>::new(out));
         }
         let out = &mut out[first * hidden..];
         columns_to_rows(s, &states[state..], samples, count * hidden, out, steps * hidden);
@@ -153,21 +154,12 @@ fn columns_to_rows<S: Simd>(s: S, columns: &[f32], samples: usize, width: usize,
     }
 }
 
-/// Replaces every sum by the state that it becomes.
-struct ActivateInPlace<'a, A>(&'a mut [f32], PhantomData<A>);
+/// What a sum becomes.
+struct State<A>(PhantomData<A>);
 
-impl<A: Activation> Kernel for ActivateInPlace<'_, A> {
-    type Output = ();
-
+impl<A: Activation> Pointwise for State<A> {
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let mut vectors = self.0.chunks_exact_mut(S::LANES);
-        for numbers in &mut vectors {
-            s.store(A::activate(s, s.load(numbers)), numbers);
-        }
-        let rest = vectors.into_remainder();
-        if !rest.is_empty() {
-            s.store_partial(A::activate(s, s.load_partial(rest)), rest);
-        }
+    fn apply<S: Simd>(s: S, z: S::F32) -> S::F32 {
+        A::activate(s, z)
     }
 }
