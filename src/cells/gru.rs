@@ -9,7 +9,7 @@
 //! ```
 
 use super::{Carried, Feeds, Gated, Layout, SUMS};
-use crate::math::sigmoid::{logistic_slope, sigmoid};
+use crate::math::sigmoid::{gate, logistic_slope};
 use crate::math::tanh::tanh;
 use crate::math::{flush_gradient, flush_state};
 use crate::simd::Simd;
@@ -23,7 +23,6 @@ pub struct Gru;
 impl Layout for Gru {
     const CELL: Self = Gru;
     const FEEDS: Feeds = Feeds::new(SUMS, &[0, 1, 3]);
-    const KEPT: usize = SUMS;
     type Row<const HID: usize> = [[f32; HID]; 3];
     type Sums<const HID: usize> = [[f32; HID]; SUMS];
     type Kept<const HID: usize> = [[f32; HID]; SUMS];
@@ -42,7 +41,7 @@ impl Gated for Gru {
         [r, z, n_x, n_h]: [S::F32; SUMS],
         before: Carried<S::F32>,
     ) -> (Carried<S::F32>, [S::F32; SUMS]) {
-        let (r, z) = (sigmoid(s, r), sigmoid(s, z));
+        let (r, z) = (gate(s, r), gate(s, z));
         let n = tanh(s, s.mul_add(r, n_h, n_x));
         let h = flush_state(s, s.mul_add(z, s.sub(before.h, n), n));
         (Carried { h, c: before.c }, [r, z, n, n_h])

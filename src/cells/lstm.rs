@@ -13,7 +13,7 @@
 use super::{Carried, Feeds, Gated, Layout, SUMS};
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
-use crate::math::sigmoid::{logistic_slope, sigmoid};
+use crate::math::sigmoid::{gate, logistic_slope};
 use crate::math::tanh::tanh;
 use crate::math::{flush_gradient, flush_state};
 use crate::simd::Simd;
@@ -26,7 +26,6 @@ pub struct Lstm;
 impl Layout for Lstm {
     const CELL: Self = Lstm;
     const FEEDS: Feeds = Feeds::new(SUMS, &[0, 1, 2, 3]);
-    const KEPT: usize = SUMS;
     type Row<const HID: usize> = [[f32; HID]; 4];
     type Sums<const HID: usize> = [[f32; HID]; SUMS];
     type Kept<const HID: usize> = [[f32; HID]; SUMS];
@@ -48,7 +47,7 @@ impl Gated for Lstm {
         [i, f, g, o]: [S::F32; SUMS],
         before: Carried<S::F32>,
     ) -> (Carried<S::F32>, [S::F32; SUMS]) {
-        let (i, f, o) = (sigmoid(s, i), sigmoid(s, f), sigmoid(s, o));
+        let (i, f, o) = (gate(s, i), gate(s, f), gate(s, o));
         let g = tanh(s, g);
         let c = flush_gradient(s, s.mul_add(f, before.c, s.mul(i, g)));
         let h = flush_state(s, s.mul(o, tanh(s, c)));

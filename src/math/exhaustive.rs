@@ -21,6 +21,7 @@ enum Function {
     Tanh,
     Exp,
     Sigmoid,
+    Gate,
     SquareRoot,
 }
 
@@ -41,6 +42,7 @@ impl Kernel for Apply<'_> {
                 Function::Tanh => super::tanh::tanh(s, x),
                 Function::Exp => super::exp::exp(s, x),
                 Function::Sigmoid => super::sigmoid::sigmoid(s, x),
+                Function::Gate => super::sigmoid::gate(s, x),
                 Function::SquareRoot => s.sqrt(x),
             };
             s.store(y, chunk);
@@ -189,6 +191,25 @@ fn exhaustive_sigmoid() {
         });
         println!("sigmoid at {level}: at most {worst:.4} units in the last place");
         assert!(worst <= if level.is_fused() { 0.93 } else { 0.95 });
+    }
+}
+
+/// Every float around the border, -33.27; elsewhere some of every size.
+#[test]
+fn a_gate_is_the_sigmoid_until_it_is_shut() {
+    let some = (0..=u32::MAX).step_by(99_991).map(f32::from_bits).filter(|x| !x.is_nan());
+    let around = ((32f32.to_bits())..(35f32.to_bits())).map(|bits| -f32::from_bits(bits));
+    let mut x: Vec<f32> = some.chain(around).collect();
+    x.resize(x.len().next_multiple_of(16), 0.0);
+    for level in Level::available() {
+        let [mut gates, mut sigmoids] = [x.clone(), x.clone()];
+        level.run(Apply { function: Function::Gate, numbers: &mut gates });
+        level.run(Apply { function: Function::Sigmoid, numbers: &mut sigmoids });
+        for ((x, gate), sigmoid) in x.iter().zip(gates).zip(sigmoids) {
+            let expected = if *x < super::sigmoid::SHUT { 0.0 } else { sigmoid };
+            assert_eq!(gate.to_bits(), expected.to_bits(), "{x:e} at {level}: {gate:e}, the sigmoid {sigmoid:e}");
+            assert_eq!(gate == 0.0, sigmoid < 2f32.powi(-48), "{x:e} at {level}: {sigmoid:e}");
+        }
     }
 }
 

@@ -27,7 +27,7 @@ const TO_FRACTION: f32 = 1536.0;
 const CUT: f32 = 3399.0 / 8192.0;
 
 /// The smallest `x` whose exponential is normal, and comes out as such: `log(2^-126)` rounded up.
-const SMALLEST: f32 = f32::from_bits(0xc2ae_ac4f);
+pub(super) const SMALLEST: f32 = f32::from_bits(0xc2ae_ac4f);
 
 /// `exp(x)`: exactly 1 at zero, 0 below -87.34, infinite from 88.73 up, NaN stays NaN.
 #[inline(always)]
@@ -43,14 +43,14 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
     s.select_less(given, s.splat(SMALLEST), s.splat(0.0), s.mul(s.mul_add(v, scale_1, scale_1), scale_2))
 }
 
-/// `exp(x)` for `x <= 0`, in two parts: the second is what the rounding of the first has lost. Both are 0 below -87.34, NaN
-/// stays NaN.
+/// `exp(x)` for `x <= 0`, in two parts: the second is what the rounding of the first has lost. Both are 0 below `smallest`,
+/// which is at least [`SMALLEST`]; NaN stays NaN.
 #[inline(always)]
-pub(super) fn exp_of_negative<S: Simd>(s: S, x: S::F32) -> [S::F32; 2] {
-    let (given, x) = (x, s.max(s.splat(SMALLEST), x));
+pub(super) fn exp_of_negative<S: Simd>(s: S, x: S::F32, smallest: f32) -> [S::F32; 2] {
+    let (given, x) = (x, s.max(s.splat(smallest), x));
     let Reduced { n_bits, v, .. } = reduce(s, x);
     let scale = s.with_bits(s.add_i32(s.shift_left::<10>(n_bits), s.splat_i32(1f32.to_bits() as i32)));
-    let scale = s.select_less(given, s.splat(SMALLEST), s.splat(0.0), scale);
+    let scale = s.select_less(given, s.splat(smallest), s.splat(0.0), scale);
     let high = s.mul_add(v, scale, scale);
     // Exact, as `scale` is a power of two and the larger term.
     [high, s.mul_add(v, scale, s.sub(scale, high))]

@@ -8,8 +8,8 @@
 //! # sigmoid
 //!
 //! `|sigmoid(z + dz) - sigmoid(z)| <= dz * max sigmoid'` over the interval, and `sigmoid' = y (1 - y)` is largest where `|z|` is
-//! smallest. The implementation adds one unit in the last place of the result, which is at most `2 U y`; a result below
-//! the smallest normal number becomes zero.
+//! smallest. The implementation adds one unit in the last place of the result, which is at most `2 U y`; a gate below 2^-48
+//! becomes zero.
 //!
 //! # The slope of sigmoid from its output, `y - y^2`
 //!
@@ -25,7 +25,7 @@
 //! A number that becomes zero below a limit `s` and is off by `e` otherwise is off by at most `e + s`: it became zero because what
 //! was computed lay below `s`, which is within `e` of the truth.
 //!
-//! The limits are 2^-126 for gates and `h`; 2^-110 for `c`, for the gradients of the sums in front of the gates, and for the
+//! The limits are 2^-48 for gates; 2^-126 for `h`; 2^-110 for `c`, for the gradients of the sums in front of the gates, and for the
 //! gradients of `h` and `c` that come directly from those of the step after.
 
 use crate::bounds::{
@@ -34,6 +34,9 @@ use crate::bounds::{
 };
 use elman_reference::gated::{self, Cell, Kind};
 use elman_reference::{self as reference};
+
+/// A gate below it counts as shut.
+const SMALLEST_GATE: f64 = 1.0 / (1u64 << 48) as f64;
 
 /// One number of the reference, and how far the crate's may be from it.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +85,7 @@ impl One {
         let nearest = reference::sigmoid(-(self.value.abs() - self.error).max(0.0));
         let before = reference::sigmoid_derivative_from_output(nearest) * self.error;
         let value = reference::sigmoid(self.value);
-        One { value, error: before + 2.0 * U * (value + before) + TINY }.zero_below(SMALLEST_STATE)
+        One { value, error: before + 2.0 * U * (value + before) + TINY }.zero_below(SMALLEST_GATE)
     }
 
     fn tanh(self) -> One {

@@ -3,7 +3,7 @@
 use super::{Sum, TINY, U, aside, assert_near, chains, flushed, mul_add, numbers};
 use crate::cells::{Gated, Gru, Lstm, SUMS};
 use crate::math::SMALLEST_GRADIENT;
-use crate::math::sigmoid::sigmoid;
+use crate::math::sigmoid::{SHUT, gate};
 use crate::math::tanh::tanh;
 use crate::simd::{Kernel, Level, Simd, load_some, store_some};
 use alloc::vec::Vec;
@@ -77,7 +77,8 @@ impl Near {
     }
 
     fn sigmoid(self, level: Level) -> Self {
-        self.of_function(level, true, logistic(self.exact), 0.25)
+        let gate = self.of_function(level, true, logistic(self.exact), 0.25);
+        Self { error: gate.error + if self.value < SHUT + 1.0 { 2f64.powi(-47) } else { 0.0 }, ..gate }
     }
 
     fn tanh(self, level: Level) -> Self {
@@ -120,7 +121,7 @@ impl Kernel for Function<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let x = load_some(s, self.numbers);
-        store_some(s, if self.sigmoid { sigmoid(s, x) } else { tanh(s, x) }, self.numbers);
+        store_some(s, if self.sigmoid { gate(s, x) } else { tanh(s, x) }, self.numbers);
     }
 }
 
