@@ -93,6 +93,7 @@ pub use data::error::{Error, Shape};
 #[cfg(feature = "alloc")]
 pub use data::sequences::SequencesBuf;
 pub use data::sequences::{Batch, Sequences, Steps};
+pub use data::zero::Zero;
 pub use layers::cell::Cell;
 pub use layers::{
     At, Embedding, GruCell, Linear, LstmCell, RnnCell, RnnWeights, Tensor, TokenGruCell, TokenLstmCell, TokenRnnCell,
@@ -104,6 +105,7 @@ pub use model::layer::Layer;
 pub use model::parameters::Parameters;
 #[cfg(feature = "alloc")]
 pub use model::pass::{Model, Pass, Passed, Workspace};
+pub use model::source::{RustStatic, Source};
 pub use model::step::{Step, StepBackward};
 #[cfg(feature = "alloc")]
 pub use run::chunked::Chunked;

@@ -1,30 +1,19 @@
 //! What cells carry from step to step: a hidden state, or that and a state of the cell.
 
+use crate::data::zero::Zero;
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
-use bytemuck::Zeroable;
 use core::fmt::Debug;
 
 /// An array of numbers, or of such arrays.
-pub trait Numbers: bytemuck::Pod + Debug + PartialEq + Send + Sync {
-    /// Zeros.
-    const ZERO: Self;
-}
+pub trait Numbers: Zero + bytemuck::Pod + Debug + PartialEq + Send + Sync {}
 
-impl Numbers for () {
-    const ZERO: Self = ();
-}
-
-impl<const N: usize> Numbers for [f32; N] {
-    const ZERO: Self = [0.0; N];
-}
-
-impl<const N: usize, const GATES: usize> Numbers for [[f32; N]; GATES] {
-    const ZERO: Self = [[0.0; N]; GATES];
-}
+impl Numbers for () {}
+impl<const N: usize> Numbers for [f32; N] {}
+impl<const N: usize, const GATES: usize> Numbers for [[f32; N]; GATES] {}
 
 /// The state of one sample: `h`, an array of a number for each neuron, or `(h, c)`.
-pub trait State<const HID: usize>: Copy + Debug + PartialEq + Zeroable + Send + Sync {
+pub trait State<const HID: usize>: Zero + Debug + PartialEq + Send + Sync {
     /// `h`
     fn h(&self) -> &[f32; HID];
     /// `c`; empty where there is none.

@@ -2,3 +2,4 @@
 
 pub(crate) mod error;
 pub(crate) mod sequences;
+pub(crate) mod zero;

@@ -95,4 +95,4 @@ impl<const V: usize, const E: usize> Embedding<V, E> {
     }
 }
 
-impl_parameters!([const V: usize, const E: usize] Embedding<V, E> { weight flattened });
+impl_parameters!([const V: usize, const E: usize] Embedding<V, E>, V * E, { weight flattened });

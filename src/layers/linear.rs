@@ -175,4 +175,4 @@ impl<const IN: usize, const OUT: usize> Kernel for ApplyBackward<'_, IN, OUT> {
     }
 }
 
-impl_parameters!([const IN: usize, const OUT: usize] Linear<IN, OUT> { weight flattened, bias });
+impl_parameters!([const IN: usize, const OUT: usize] Linear<IN, OUT>, (IN + 1) * OUT, { weight flattened, bias });

@@ -15,6 +15,7 @@ mod recurrent;
 #[cfg(feature = "alloc")]
 mod rnn;
 mod rnn_cell;
+mod source;
 mod step;
 mod tensor;
 mod token_rnn_cell;

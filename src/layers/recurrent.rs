@@ -6,6 +6,7 @@ use super::passes::{BackwardShares, ForwardSamples};
 use crate::cells::{State, States};
 use crate::data::error::Error;
 use crate::data::sequences::{Sequences, SequencesBuf};
+use crate::data::zero::Zero;
 use crate::kernels::order::{SAMPLES_PER_GROUP, samples_per_share};
 use crate::kernels::recurrence::packed::{PackedCell, PackedTranspose};
 use crate::kernels::recurrence::work::{BackwardInputs, Forward};
@@ -19,7 +20,6 @@ use crate::model::parameters::Parameters;
 use crate::simd::{Kernel, Level, Simd};
 use crate::threads::{self, ShareMemory, ShareOutputs};
 use alloc::vec::Vec;
-use bytemuck::Zeroable;
 use core::slice::{from_mut, from_ref};
 
 /// What an [`RnnCell`] keeps between forward and backward, and its memory for both.
@@ -214,7 +214,7 @@ impl<const IN: usize, const HID: usize, C: Cell> RnnCell<IN, HID, C> {
         let of_kept = steps * C::KEPT;
         for (i, states) in out_alone.chunks_exact_mut(steps).enumerate() {
             let sample = together + i;
-            let mut before = C::State::<HID>::zeroed();
+            let mut before = C::State::<HID>::ZERO;
             let (h, c) = before.both_mut();
             *h = cache.initial.h()[sample];
             if let Some(rows) = cache.initial.c() {

@@ -118,6 +118,8 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> Rnn<IN, HI
 }
 
 impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> Parameters for Rnn<IN, HID, LAYERS, C> {
+    const COUNT: usize = RnnCell::<IN, HID, C>::COUNT + (LAYERS - 1) * RnnCell::<HID, HID, C>::COUNT;
+
     fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
         self.first.visit(visitor);
         for cell in &self.rest {

@@ -5,8 +5,9 @@ use super::at::At;
 use super::cell::{Cell, OneStep, OneStepBack};
 use super::tensor::Tensor;
 use super::{draw_in_torch_order, torch_order};
-use crate::cells::{Gru, Lstm, Numbers, Tanh};
+use crate::cells::{Gru, Lstm, Tanh};
 use crate::data::error::Error;
+use crate::data::zero::Zero;
 use crate::kernels::lanes::transpose::copy_transposed;
 use crate::kernels::latency::cell::{Gradients, Weights};
 use crate::kernels::slice::{flat, flat_mut};
@@ -14,7 +15,6 @@ use crate::kernels::tuning::narrow;
 use crate::model::parameters::Parameters;
 use crate::simd::{Kernel, Level, Simd};
 use crate::torch::generator::Generator;
-use bytemuck::Zeroable;
 use core::slice::{from_mut, from_ref};
 
 /// One recurrent layer. Which one, says `C`: [`Tanh`] (the default) and [`Relu`](crate::Relu) make the network of Elman 1990
@@ -355,7 +355,7 @@ impl<const IN: usize, const HID: usize, C: Cell> At<'_, RnnCell<IN, HID, C>> {
         d_after: &C::State<HID>,
         gradients: &mut RnnCell<IN, HID, C>,
     ) -> ([f32; IN], C::State<HID>) {
-        let mut kept = C::Kept::<HID>::zeroed();
+        let mut kept = C::Kept::<HID>::ZERO;
         if C::KEPT > 0 {
             self.layer.kept_step(self.level, x, &mut { *before }, &mut kept);
         }
@@ -415,6 +415,8 @@ impl<C: Cell, const IN: usize, const HID: usize> Kernel for StepBack<'_, C, IN, 
 }
 
 impl<const IN: usize, const HID: usize, C: Cell> Parameters for RnnCell<IN, HID, C> {
+    const COUNT: usize = (IN + HID + 2) * Self::ROW;
+
     fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
         visitor(flat(&self.weight_ih));
         visitor(flat(&self.weight_hh));

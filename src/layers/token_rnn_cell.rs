@@ -4,8 +4,9 @@
 use super::at::At;
 use super::cell::Cell;
 use super::{Embedding, RnnCell};
-use crate::cells::{Gru, Lstm, Numbers, State, Tanh};
+use crate::cells::{Gru, Lstm, State, Tanh};
 use crate::data::error::Error;
+use crate::data::zero::Zero;
 use crate::kernels::tuning::narrow;
 use crate::model::step::{Step, check_token};
 use crate::simd::{Kernel, Level, Simd};

@@ -5,5 +5,6 @@ pub(crate) mod layer;
 pub(crate) mod parameters;
 #[cfg(feature = "alloc")]
 pub(crate) mod pass;
+pub(crate) mod source;
 pub(crate) mod step;
 mod tuple;

@@ -4,6 +4,9 @@ use crate::data::error::Error;
 
 /// Parameters that an optimizer can walk over. A gradient is a value of the same type.
 pub trait Parameters {
+    /// The number of parameters, for arrays of them: `[0.0; <Model as Parameters>::COUNT]`.
+    const COUNT: usize;
+
     /// Calls `visitor` with every tensor, in PyTorch's order of `parameters()`, in the memory order of this crate.
     fn visit(&self, visitor: &mut dyn FnMut(&[f32]));
 
@@ -13,11 +16,9 @@ pub trait Parameters {
     /// Calls `visitor` with every tensor and its counterpart in `other`.
     fn visit_with(&mut self, other: &Self, visitor: &mut dyn FnMut(&mut [f32], &[f32]));
 
-    /// The number of parameters.
+    /// The number of parameters, [`Parameters::COUNT`].
     fn parameter_count(&self) -> usize {
-        let mut count = 0;
-        self.visit(&mut |tensor| count += tensor.len());
-        count
+        Self::COUNT
     }
 
     /// Sets every parameter to zero.
@@ -132,10 +133,12 @@ fn scale_to(parameters: &mut (impl Parameters + ?Sized), norm: f64, max_norm: f3
     parameters.visit_mut(&mut |tensor| tensor.iter_mut().for_each(|x| *x *= factor));
 }
 
-/// Implements [`Parameters`] for a struct of arrays, as slices of `f32`.
+/// Implements [`Parameters`] for a struct of arrays, as slices of `f32`, that are so many numbers.
 macro_rules! impl_parameters {
-    ([$($generics:tt)*] $layer:ty { $($field:ident $($flattened:ident)?),+ }) => {
+    ([$($generics:tt)*] $layer:ty, $count:expr, { $($field:ident $($flattened:ident)?),+ }) => {
         impl<$($generics)*> Parameters for $layer {
+            const COUNT: usize = $count;
+
             fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
                 $(visitor(crate::model::parameters::as_slice!(self.$field $($flattened)?));)+
             }
@@ -174,6 +177,8 @@ pub(crate) use {as_mut_slice, as_slice, impl_parameters};
 
 #[cfg(feature = "alloc")]
 impl<L: Parameters + bytemuck::Zeroable> Parameters for alloc::boxed::Box<L> {
+    const COUNT: usize = L::COUNT;
+
     fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
         (**self).visit(visitor);
     }

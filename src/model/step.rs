@@ -2,10 +2,10 @@
 
 use super::parameters::Parameters;
 use crate::data::error::Error;
+use crate::data::zero::Zero;
 use crate::simd::Level;
 #[cfg(feature = "alloc")]
 use alloc::boxed::Box;
-use bytemuck::Zeroable;
 
 /// A layer, or a tuple of layers each of which takes what the one before gives, one step at a time.
 ///
@@ -16,9 +16,9 @@ pub trait Step {
     /// What one step takes: a token (`usize`) or a vector (`[f32; N]`).
     type Input;
     /// What one step gives.
-    type Output: Copy + Zeroable;
+    type Output: Zero;
     /// What is carried from step to step; zeros at the start. `()` for layers without a state, a tuple for a tuple.
-    type State: Copy + Zeroable;
+    type State: Zero;
 
     /// Whether the input can be taken.
     ///
@@ -46,7 +46,7 @@ pub trait Step {
         inputs: &[Self::Input; B],
         states: &mut [Self::State; B],
     ) -> [Self::Output; B] {
-        let mut outputs = [Self::Output::zeroed(); B];
+        let mut outputs = [Self::Output::ZERO; B];
         for ((output, input), state) in outputs.iter_mut().zip(inputs).zip(states) {
             *output = self.forward_step(level, input, state);
         }
@@ -59,7 +59,7 @@ pub trait Step {
 /// [`StepTrace`](crate::StepTrace) keeps the records of several steps; this trait is what it is made of.
 pub trait StepBackward: Step + Parameters {
     /// What one step leaves for its backward, beside the states before and after it: the inputs of its layers.
-    type Record: Copy + Zeroable;
+    type Record: Zero;
     /// The gradient of an input: of its type, or `()` for tokens.
     type InputGradient;
 
@@ -145,7 +145,7 @@ impl<M: Step> Step for Box<M> {
 }
 
 #[cfg(feature = "alloc")]
-impl<M: StepBackward + Zeroable> StepBackward for Box<M> {
+impl<M: StepBackward + bytemuck::Zeroable> StepBackward for Box<M> {
     type Record = M::Record;
     type InputGradient = M::InputGradient;
 

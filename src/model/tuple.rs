@@ -3,11 +3,13 @@
 #[cfg(feature = "alloc")]
 use super::layer::{Gradients, Layer, Run, TupleCache, check_output_shape, sealed};
 use super::parameters::Parameters;
+use super::source::{Source, write_types, write_values};
 use super::step::{Step, StepBackward};
 use crate::data::error::Error;
 #[cfg(feature = "alloc")]
 use crate::data::sequences::Sequences;
 use crate::simd::Level;
+use core::fmt;
 
 /// Implements all traits of a model for a tuple. The chain is spelled out, because a macro cannot count: neighbours upward for
 /// the forward; the last pair, and `(below, layer, above)` downward, for the backward.
@@ -19,6 +21,8 @@ macro_rules! impl_tuple {
         down $(($below:ident $d:tt $middle:ident $m:tt $above:ident $u:tt))*
     ) => {
         impl<$($layer: Parameters),+> Parameters for ($($layer,)+) {
+            const COUNT: usize = 0 $(+ $layer::COUNT)+;
+
             fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
                 $(self.$i.visit(visitor);)+
             }
@@ -30,6 +34,15 @@ macro_rules! impl_tuple {
             }
             fn zeros_like(&self) -> Self {
                 ($(self.$i.zeros_like(),)+)
+            }
+        }
+
+        impl<$($layer: Source),+> Source for ($($layer,)+) {
+            fn write_type(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write_types(f, &[$(&self.$i),+])
+            }
+            fn write_value(&self, f: &mut fmt::Formatter<'_>, indent: usize) -> fmt::Result {
+                write_values(f, &[$(&self.$i),+], indent)
             }
         }
 

@@ -1,6 +1,7 @@
 //! Backpropagation through time step by step, in memory of a fixed size.
 
 use crate::data::error::Error;
+use crate::data::zero::Zero;
 use crate::model::step::StepBackward;
 use crate::simd::Level;
 use bytemuck::Zeroable;
@@ -13,7 +14,7 @@ use bytemuck::Zeroable;
 /// ```
 /// use elman::{Adam, CrossEntropy, Generator, Parameters, RnnCell, StepTrace};
 /// let mut cell = RnnCell::<4, 4>::new(&mut Generator::seed(42));
-/// let mut adam = Adam::with_moments(0.1, [0.0; 40], [0.0; 40]);
+/// let mut adam = Adam::with_moments(0.1, [0.0; RnnCell::<4, 4>::COUNT], [0.0; RnnCell::<4, 4>::COUNT]);
 /// let (mut trace, mut gradients) = (StepTrace::<RnnCell<4, 4>, 5>::new(), cell.zeros_like());
 /// let one_hot = |token: usize| core::array::from_fn(|i| if i == token { 1.0 } else { 0.0 });
 /// for epoch in 0..15 {
@@ -46,8 +47,21 @@ impl<M: StepBackward, const T: usize> StepTrace<M, T> {
     /// No steps, and a state of zero.
     #[must_use]
     pub fn new() -> Self {
-        let (record, state) = (M::Record::zeroed(), M::State::zeroed());
-        Self { records: [record; T], states: [state; T], initial: state, len: 0, level: Level::detect() }
+        Self::new_at(Level::detect())
+    }
+
+    /// [`StepTrace::new`] at a given level, as a constant: for a trace that is a `static`.
+    ///
+    /// ```
+    /// use elman::{GruCell, Level, StepTrace};
+    /// use std::sync::Mutex;
+    /// static TRACE: Mutex<StepTrace<GruCell<3, 8>, 100>> = Mutex::new(StepTrace::new_at(Level::PORTABLE));
+    /// assert!(TRACE.lock().unwrap().is_empty());
+    /// ```
+    #[must_use]
+    pub const fn new_at(level: Level) -> Self {
+        let (record, state) = (M::Record::ZERO, M::State::ZERO);
+        Self { records: [record; T], states: [state; T], initial: state, len: 0, level }
     }
 
     /// The instruction set, instead of [`Level::detect`].
@@ -126,7 +140,7 @@ impl<M: StepBackward, const T: usize> StepTrace<M, T> {
 
     /// Forgets the steps and sets the state to zero: another sequence begins.
     pub fn reset(&mut self) {
-        self.reset_to(M::State::zeroed());
+        self.reset_to(M::State::ZERO);
     }
 
     /// Forgets the steps and sets the state.
@@ -153,7 +167,7 @@ impl<M: StepBackward, const T: usize> StepTrace<M, T> {
     ///
     /// Like [`StepTrace::backward_into`].
     pub fn backward_add(&self, model: &M, d_outputs: &[M::Output], gradients: &mut M) -> Result<M::State, Error> {
-        self.backward_add_from(model, d_outputs, M::State::zeroed(), gradients)
+        self.backward_add_from(model, d_outputs, M::State::ZERO, gradients)
     }
 
     /// [`StepTrace::backward_add`], given also the gradient of the state after the last step.

@@ -1,9 +1,9 @@
 //! A model and its state, for real time.
 
 use crate::data::error::Error;
+use crate::data::zero::Zero;
 use crate::model::step::Step;
 use crate::simd::Level;
-use bytemuck::Zeroable;
 use core::fmt;
 
 /// A model and its state, one step at a time: for audio, control and sensors.
@@ -35,7 +35,22 @@ impl<M: Step> Stream<M> {
     /// A stream whose state is zero.
     #[must_use]
     pub fn new(model: M) -> Self {
-        Self { model, state: M::State::zeroed(), level: Level::detect() }
+        Self::new_at(model, Level::detect())
+    }
+
+    /// [`Stream::new`] at a given level, as a constant: for a stream that is a `static`.
+    ///
+    /// ```
+    /// use elman::{Level, Linear, RnnCell, Stream};
+    /// use std::sync::Mutex;
+    /// type Detector = (RnnCell<3, 8>, Linear<8, 2>);
+    /// static WEIGHTS: Detector = (RnnCell::zeros(), Linear::zeros());
+    /// static STREAM: Mutex<Stream<&Detector>> = Mutex::new(Stream::new_at(&WEIGHTS, Level::PORTABLE));
+    /// assert_eq!(STREAM.lock().unwrap().advance(&[0.0; 3]), [0.0; 2]);
+    /// ```
+    #[must_use]
+    pub const fn new_at(model: M, level: Level) -> Self {
+        Self { model, state: M::State::ZERO, level }
     }
 
     /// The instruction set, instead of [`Level::detect`].
@@ -47,7 +62,7 @@ impl<M: Step> Stream<M> {
 
     /// Sets the state to zero: a new sequence begins.
     pub fn reset(&mut self) {
-        self.state = M::State::zeroed();
+        self.state = M::State::ZERO;
     }
 
     /// The state: for [`RnnCell`](crate::RnnCell) the hidden state, for `Rnn` one a layer, `()` for layers without, a
@@ -157,7 +172,13 @@ impl<M: Step, const B: usize> Streams<M, B> {
     /// Streams whose states are zero.
     #[must_use]
     pub fn new(model: M) -> Self {
-        Self { model, states: [M::State::zeroed(); B], level: Level::detect() }
+        Self::new_at(model, Level::detect())
+    }
+
+    /// [`Streams::new`] at a given level, as a constant.
+    #[must_use]
+    pub const fn new_at(model: M, level: Level) -> Self {
+        Self { model, states: [M::State::ZERO; B], level }
     }
 
     /// The instruction set, instead of [`Level::detect`].
@@ -173,12 +194,12 @@ impl<M: Step, const B: usize> Streams<M, B> {
     ///
     /// If there is no stream `index`.
     pub fn reset(&mut self, index: usize) {
-        self.states[index] = M::State::zeroed();
+        self.states[index] = M::State::ZERO;
     }
 
     /// Sets all states to zero.
     pub fn reset_all(&mut self) {
-        self.states = [M::State::zeroed(); B];
+        self.states = [M::State::ZERO; B];
     }
 
     /// The states.

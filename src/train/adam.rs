@@ -55,31 +55,47 @@ impl Adam<Vec<f32>> {
 
 impl<M: Moments> Adam<M> {
     /// Adam with PyTorch's defaults and memory of the caller for the moments: one number for each parameter
-    /// ([`Parameters::parameter_count`]) in each, of which nothing is read before the first step.
+    /// ([`Parameters::COUNT`]) in each, of which nothing is read before the first step.
     ///
     /// ```
     /// use elman::{Adam, Generator, Linear, Parameters};
     /// let mut linear = Linear::<2, 1>::new(&mut Generator::seed(0));
-    /// let mut adam = Adam::with_moments(1e-3, [0.0; 3], [0.0; 3]);
+    /// const COUNT: usize = Linear::<2, 1>::COUNT;
+    /// let mut adam = Adam::with_moments(1e-3, [0.0; COUNT], [0.0; COUNT]);
     /// let gradients = linear.zeros_like();
     /// adam.step(&mut linear, &gradients)?;
     /// # Ok::<(), elman::Error>(())
     /// ```
     #[must_use]
     pub fn with_moments(learning_rate: f64, first: M, second: M) -> Self {
-        Self { learning_rate, betas: (0.9, 0.999), eps: 1e-8, level: Level::detect(), steps: 0, first, second }
+        Self::with_moments_at(Level::detect(), learning_rate, first, second)
+    }
+
+    /// [`Adam::with_moments`] at a given level, as a constant: for an optimizer that is a `static`.
+    ///
+    /// ```
+    /// use elman::{Adam, Level, Linear, Parameters};
+    /// use std::sync::Mutex;
+    /// const COUNT: usize = Linear::<2, 1>::COUNT;
+    /// static ADAM: Mutex<Adam<[f32; COUNT]>> =
+    ///     Mutex::new(Adam::with_moments_at(Level::PORTABLE, 1e-3, [0.0; COUNT], [0.0; COUNT]));
+    /// assert_eq!(ADAM.lock().unwrap().steps(), 0);
+    /// ```
+    #[must_use]
+    pub const fn with_moments_at(level: Level, learning_rate: f64, first: M, second: M) -> Self {
+        Self { learning_rate, betas: (0.9, 0.999), eps: 1e-8, level, steps: 0, first, second }
     }
 
     /// How fast the first and the second moment forget.
     #[must_use]
-    pub fn with_betas(mut self, first: f64, second: f64) -> Self {
+    pub const fn with_betas(mut self, first: f64, second: f64) -> Self {
         self.betas = (first, second);
         self
     }
 
     /// What keeps the denominator from zero.
     #[must_use]
-    pub fn with_eps(mut self, eps: f64) -> Self {
+    pub const fn with_eps(mut self, eps: f64) -> Self {
         self.eps = eps;
         self
     }
