@@ -34,45 +34,54 @@ pub(super) const SMALLEST: f32 = f32::from_bits(0xc2ae_ac4f);
 pub(crate) fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
     // Bounds go first: minimum and maximum give back their second operand where that is NaN.
     let (given, x) = (x, s.min(s.splat(89.0), s.max(s.splat(SMALLEST), x)));
-    let Reduced { n, n_bits, v } = reduce(s, x);
+    let Reduced { n, n_bits, r, r2, q } = reduce(s, x, s.mul_add(x, s.splat(LOG2_E), s.splat(TO_FRACTION + CUT)));
+    let v = s.mul_add(r2, q, r);
     let half = s.shift_left::<23>(s.to_bits(s.mul_add(n, s.splat(0.5), s.splat(TO_INTEGER))));
-    let one = s.splat_i32(1f32.to_bits() as i32);
+    let one = s.splat_i32(ONE);
     let scale_1 = s.with_bits(s.add_i32(half, one));
     let scale_2 = s.with_bits(s.add_i32(s.sub_i32(s.shift_left::<10>(n_bits), half), one));
     // No denormal number is ever computed: many CPUs are slow with them.
     s.select_less(given, s.splat(SMALLEST), s.splat(0.0), s.mul(s.mul_add(v, scale_1, scale_1), scale_2))
 }
 
-/// `exp(x)` for `x <= 0`, in two parts: the second is what the rounding of the first has lost. Both are 0 below `smallest`,
-/// which is at least [`SMALLEST`]; NaN stays NaN.
+/// `1 + exp(-x)`, rounded once but for errors of the exponential itself, for `x` between [`SMALLEST`] and its opposite.
 #[inline(always)]
-pub(super) fn exp_of_negative<S: Simd>(s: S, x: S::F32, smallest: f32) -> [S::F32; 2] {
-    let (given, x) = (x, s.max(s.splat(smallest), x));
-    let Reduced { n_bits, v, .. } = reduce(s, x);
-    let scale = s.with_bits(s.add_i32(s.shift_left::<10>(n_bits), s.splat_i32(1f32.to_bits() as i32)));
-    let scale = s.select_less(given, s.splat(smallest), s.splat(0.0), scale);
-    let high = s.mul_add(v, scale, scale);
-    // Exact, as `scale` is a power of two and the larger term.
-    [high, s.mul_add(v, scale, s.sub(scale, high))]
+pub(super) fn one_plus_exp_of_minus<S: Simd>(s: S, x: S::F32) -> S::F32 {
+    let one = s.splat(1.0);
+    let near = s.neg_mul_add(x, s.splat(LOG2_E), s.splat(TO_FRACTION + CUT));
+    let Reduced { n_bits, r, r2, q, .. } = reduce(s, s.sub(s.splat(0.0), x), near);
+    let scale_bits = s.add_i32(s.shift_left::<10>(n_bits), s.to_bits(one));
+    let scale = s.with_bits(scale_bits);
+    // `2^n (1 + v) + 1 = (2^n + 1) + 2^n v`, of which the first part is exact. From 2^24 on it would lose the 1, which then
+    // is `2^-n` in `v`.
+    let inverse = s.with_bits(s.sub_i32(s.splat_i32(2 * ONE), scale_bits));
+    let lost = s.select_less(scale, s.splat(16_777_216.0), s.splat(0.0), inverse);
+    let v = s.mul_add(r2, q, s.add(r, lost));
+    s.mul_add(v, scale, s.add(scale, one))
 }
 
-/// `exp(x) = 2^n (1 + v)`
+/// The bits of 1.
+const ONE: i32 = 1f32.to_bits() as i32;
+
+/// `exp(x) = 2^n (1 + v)` with `v = r + r2 q`.
 struct Reduced<F32, I32> {
     n: F32,
     /// `n` in multiples of 2^-13, in the low bits.
     n_bits: I32,
-    v: F32,
+    r: F32,
+    r2: F32,
+    q: F32,
 }
 
+/// Given `x`, and `x log2(e)` after [`TO_FRACTION`] and [`CUT`] have been added.
 #[inline(always)]
-fn reduce<S: Simd>(s: S, x: S::F32) -> Reduced<S::F32, S::I32> {
-    let n_bits = s.to_bits(s.mul_add(x, s.splat(LOG2_E), s.splat(TO_FRACTION + CUT)));
-    let n_bits = s.and(n_bits, s.splat_i32(!8191));
+fn reduce<S: Simd>(s: S, x: S::F32, near: S::F32) -> Reduced<S::F32, S::I32> {
+    let n_bits = s.and(s.to_bits(near), s.splat_i32(!8191));
     let n = s.sub(s.with_bits(n_bits), s.splat(TO_FRACTION));
     let r = s.mul_add(n, s.splat(-LN_2_LOW), s.mul_add(n, s.splat(-LN_2_HIGH), x));
     let r2 = s.mul(r, r);
     let low = s.mul_add(s.splat(Q[2]), r, s.splat(Q[1]));
     let high = s.mul_add(s.splat(Q[4]), r, s.splat(Q[3]));
     let q = s.mul_add(r, s.mul_add(r2, high, low), s.splat(Q[0]));
-    Reduced { n, n_bits, v: s.mul_add(r2, q, r) }
+    Reduced { n, n_bits, r, r2, q }
 }

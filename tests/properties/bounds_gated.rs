@@ -8,7 +8,7 @@
 //! # sigmoid
 //!
 //! `|sigmoid(z + dz) - sigmoid(z)| <= dz * max sigmoid'` over the interval, and `sigmoid' = y (1 - y)` is largest where `|z|` is
-//! smallest. The implementation adds one unit in the last place of the result, which is at most `2 U y`; a gate below 2^-48
+//! smallest. The implementation adds 1.71 units in the last place of the result, each at most `2 U y`; a gate below 2^-48
 //! becomes zero.
 //!
 //! # The slope of sigmoid from its output, `y - y^2`
@@ -85,7 +85,7 @@ impl One {
         let nearest = reference::sigmoid(-(self.value.abs() - self.error).max(0.0));
         let before = reference::sigmoid_derivative_from_output(nearest) * self.error;
         let value = reference::sigmoid(self.value);
-        One { value, error: before + 2.0 * U * (value + before) + TINY }.zero_below(SMALLEST_GATE)
+        One { value, error: before + 3.42 * U * (value + before) + TINY }.zero_below(SMALLEST_GATE)
     }
 
     fn tanh(self) -> One {

@@ -66,23 +66,23 @@ impl Near {
         self.neg().mul_add(fused, self, self)
     }
 
-    /// Of a level, whose bits are tested with the functions: at most one unit in the last place, so at most `2 U |y|`, or a
-    /// little more; no slope is above `slope`, and what is denormal may become zero.
-    fn of_function(self, level: Level, sigmoid: bool, exact: f64, slope: f64) -> Self {
+    /// Of a level, whose bits are tested with the functions: at most so many units in the last place, each at most `2 U |y|`, or
+    /// a little more; no slope is above `slope`, and what is denormal may become zero.
+    fn of_function(self, level: Level, sigmoid: bool, exact: f64, slope: f64, units: f64) -> Self {
         let mut value = [self.value];
         aside(|| level.run(Function { numbers: &mut value, sigmoid }));
         let error = slope * self.error;
-        let error = error + 2.1 * U * (exact.abs() + error) + f64::from(f32::MIN_POSITIVE);
+        let error = error + 2.1 * units * U * (exact.abs() + error) + f64::from(f32::MIN_POSITIVE);
         Self { value: value[0], exact, error }
     }
 
     fn sigmoid(self, level: Level) -> Self {
-        let gate = self.of_function(level, true, logistic(self.exact), 0.25);
+        let gate = self.of_function(level, true, logistic(self.exact), 0.25, 1.71);
         Self { error: gate.error + if self.value < SHUT + 1.0 { 2f64.powi(-47) } else { 0.0 }, ..gate }
     }
 
     fn tanh(self, level: Level) -> Self {
-        self.of_function(level, false, self.exact.tanh(), 1.0)
+        self.of_function(level, false, self.exact.tanh(), 1.0, 1.0)
     }
 
     fn flushed_below(self, smallest: f32) -> Self {
