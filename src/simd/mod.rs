@@ -9,6 +9,8 @@
 //! that never adds across lanes therefore computes the same bits at every fused level.
 
 mod level;
+#[cfg_attr(all(target_arch = "aarch64", target_feature = "neon"), path = "arm/neon.rs")]
+mod lookup;
 pub(crate) mod portable;
 #[cfg(all(test, feature = "std"))]
 pub(crate) mod ran;

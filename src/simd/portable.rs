@@ -1,5 +1,6 @@
 //! Four lanes over `wide`, which knows at compile time what the target has: SSE2, NEON, simd128 or plain scalars.
 
+use super::lookup::lookup;
 use super::{Kernel, Simd};
 use bytemuck::cast;
 use wide::{f32x4, i32x4, u32x4};
@@ -184,7 +185,6 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn lookup(self, table: &[f32; 16], index: i32x4) -> f32x4 {
-        let [a, b, c, d] = index.to_array();
-        f32x4::new([table[(a & 7) as usize], table[(b & 7) as usize], table[(c & 7) as usize], table[(d & 7) as usize]])
+        lookup(table, index)
     }
 }
