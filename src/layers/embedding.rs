@@ -2,6 +2,7 @@
 
 use super::tensor::Tensor;
 use crate::data::error::Error;
+use crate::model::names::{TensorLayout, debug_by_names};
 use crate::model::parameters::{Parameters, impl_parameters};
 use crate::torch::generator::Generator;
 
@@ -15,7 +16,7 @@ use crate::torch::generator::Generator;
 /// assert_eq!(embedding.get(2), Some(&embedding.weight[2]));
 /// assert_eq!(embedding.get(4), None);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Zeroable)]
+#[derive(Clone, Copy, PartialEq, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 pub struct Embedding<const V: usize, const E: usize> {
     /// The vectors.
@@ -95,4 +96,7 @@ impl<const V: usize, const E: usize> Embedding<V, E> {
     }
 }
 
-impl_parameters!([const V: usize, const E: usize] Embedding<V, E>, V * E, { weight flattened });
+impl_parameters!([const V: usize, const E: usize] Embedding<V, E>, V * E, {
+    weight flattened: TensorLayout::matrix(V, E)
+});
+debug_by_names!([const V: usize, const E: usize] Embedding<V, E>, "Embedding<{V}, {E}>");

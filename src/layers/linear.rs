@@ -11,6 +11,7 @@ use crate::kernels::latency::matvec::{Identity, evaluate, product};
 use crate::kernels::latency::transposed::matvec_transposed;
 use crate::kernels::slice::flat_mut;
 use crate::kernels::tuning::{narrow, narrow_alone};
+use crate::model::names::{TensorLayout, debug_by_names};
 use crate::model::parameters::{Parameters, impl_parameters};
 use crate::simd::{Kernel, Level, Simd};
 use crate::torch::generator::Generator;
@@ -25,7 +26,7 @@ use crate::torch::generator::Generator;
 /// let y: [f32; 4] = linear.apply(&[0.5; 8]);
 /// # assert!(y.iter().all(|y| y.is_finite()));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Zeroable)]
+#[derive(Clone, Copy, PartialEq, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 pub struct Linear<const IN: usize, const OUT: usize> {
     /// What each input gives to each output.
@@ -175,4 +176,8 @@ impl<const IN: usize, const OUT: usize> Kernel for ApplyBackward<'_, IN, OUT> {
     }
 }
 
-impl_parameters!([const IN: usize, const OUT: usize] Linear<IN, OUT>, (IN + 1) * OUT, { weight flattened, bias });
+impl_parameters!([const IN: usize, const OUT: usize] Linear<IN, OUT>, (IN + 1) * OUT, {
+    weight flattened: TensorLayout::transposed(OUT, IN),
+    bias: TensorLayout::vector(OUT)
+});
+debug_by_names!([const IN: usize, const OUT: usize] Linear<IN, OUT>, "Linear<{IN}, {OUT}>");

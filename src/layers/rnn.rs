@@ -7,7 +7,8 @@ use crate::cells::{States, Tanh};
 use crate::data::error::Error;
 use crate::data::sequences::{Sequences, SequencesBuf};
 use crate::model::layer::{Gradients, Layer, Run, sealed};
-use crate::model::parameters::Parameters;
+use crate::model::names::{Name, debug_by_names};
+use crate::model::parameters::{Describe, Parameters};
 use crate::torch::generator::Generator;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -28,7 +29,7 @@ use alloc::vec::Vec;
 /// println!("last hidden state of every layer: {:?}", pass.final_state());
 /// # Ok::<(), elman::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Rnn<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell = Tanh> {
     first: Box<RnnCell<IN, HID, C>>,
     /// `LAYERS - 1` cells.
@@ -120,6 +121,12 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> Rnn<IN, HI
 impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> Parameters for Rnn<IN, HID, LAYERS, C> {
     const COUNT: usize = RnnCell::<IN, HID, C>::COUNT + (LAYERS - 1) * RnnCell::<HID, HID, C>::COUNT;
 
+    fn describe(within: &Name<'_>, visitor: Describe<'_>) {
+        RnnCell::<IN, HID, C>::describe_layer(within, Some(0), visitor);
+        for layer in 1..LAYERS {
+            RnnCell::<HID, HID, C>::describe_layer(within, Some(layer), visitor);
+        }
+    }
     fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
         self.first.visit(visitor);
         for cell in &self.rest {
@@ -142,6 +149,11 @@ impl<const IN: usize, const HID: usize, const LAYERS: usize, C: Cell> Parameters
         Self::zeros()
     }
 }
+
+debug_by_names!(
+    [const IN: usize, const HID: usize, const LAYERS: usize, C: Cell] Rnn<IN, HID, LAYERS, C>,
+    "Rnn<{IN}, {HID}, {LAYERS}, {:?}>", C::CELL
+);
 
 /// What an [`Rnn`] keeps between forward and backward, and its memory for both.
 #[derive(Debug)]

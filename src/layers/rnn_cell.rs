@@ -12,7 +12,8 @@ use crate::kernels::lanes::transpose::copy_transposed;
 use crate::kernels::latency::cell::{Gradients, Weights};
 use crate::kernels::slice::{flat, flat_mut};
 use crate::kernels::tuning::narrow;
-use crate::model::parameters::Parameters;
+use crate::model::names::{Name, TensorLayout, debug_by_names};
+use crate::model::parameters::{Describe, Parameters};
 use crate::simd::{Kernel, Level, Simd};
 use crate::torch::generator::Generator;
 use core::slice::{from_mut, from_ref};
@@ -54,7 +55,7 @@ use core::slice::{from_mut, from_ref};
 /// let lstm = LstmCell::<4, 2>::new(&mut generator);
 /// let (h, c) = lstm.step(&[0.0, 0.0, 1.0, 0.0], &(h, [0.0; 2]));
 /// ```
-#[derive(Copy, Debug, PartialEq, bytemuck::Zeroable)]
+#[derive(Copy, PartialEq, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 pub struct RnnCell<const IN: usize, const HID: usize, C: Cell = Tanh> {
     /// What each input gives to each neuron.
@@ -310,6 +311,14 @@ impl<const IN: usize, const HID: usize, C: Cell> RnnCell<IN, HID, C> {
         narrow(level, HID).run(StepBack::<C, IN, HID>(step));
     }
 
+    /// Names and shapes, those of a layer of a stack if it is one.
+    pub(super) fn describe_layer(within: &Name<'_>, layer: Option<usize>, visitor: Describe<'_>) {
+        visitor(&within.parameter("weight_ih", layer), TensorLayout::transposed(Self::ROW, IN));
+        visitor(&within.parameter("weight_hh", layer), TensorLayout::transposed(Self::ROW, HID));
+        visitor(&within.parameter("bias_ih", layer), TensorLayout::vector(Self::ROW));
+        visitor(&within.parameter("bias_hh", layer), TensorLayout::vector(Self::ROW));
+    }
+
     #[inline(always)]
     pub(super) fn weights(&self) -> Weights<'_, C::Row<HID>, IN, HID> {
         const { Self::CHECK };
@@ -417,6 +426,9 @@ impl<C: Cell, const IN: usize, const HID: usize> Kernel for StepBack<'_, C, IN, 
 impl<const IN: usize, const HID: usize, C: Cell> Parameters for RnnCell<IN, HID, C> {
     const COUNT: usize = (IN + HID + 2) * Self::ROW;
 
+    fn describe(within: &Name<'_>, visitor: Describe<'_>) {
+        Self::describe_layer(within, None, visitor);
+    }
     fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
         visitor(flat(&self.weight_ih));
         visitor(flat(&self.weight_hh));
@@ -439,3 +451,8 @@ impl<const IN: usize, const HID: usize, C: Cell> Parameters for RnnCell<IN, HID,
         Self::zeros()
     }
 }
+
+debug_by_names!(
+    [const IN: usize, const HID: usize, C: Cell] RnnCell<IN, HID, C>,
+    "RnnCell<{IN}, {HID}, {:?}>", C::CELL
+);

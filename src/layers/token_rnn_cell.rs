@@ -10,6 +10,7 @@ use crate::data::zero::Zero;
 use crate::kernels::tuning::narrow;
 use crate::model::step::{Step, check_token};
 use crate::simd::{Kernel, Level, Simd};
+use core::fmt;
 
 /// An [`Embedding`] and an [`RnnCell`] for inference: what a token gives to every neuron is looked up, not computed.
 ///
@@ -27,7 +28,7 @@ use crate::simd::{Kernel, Level, Simd};
 /// }
 /// # Ok::<(), elman::Error>(())
 /// ```
-#[derive(Copy, Debug, PartialEq, bytemuck::Zeroable)]
+#[derive(Copy, PartialEq, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 pub struct TokenRnnCell<const V: usize, const HID: usize, C: Cell = Tanh> {
     /// What each token gives to each neuron, biases included.
@@ -43,6 +44,14 @@ pub type TokenGruCell<const V: usize, const HID: usize> = TokenRnnCell<V, HID, G
 
 /// [`TokenRnnCell`] of an [`LstmCell`](crate::LstmCell).
 pub type TokenLstmCell<const V: usize, const HID: usize> = TokenRnnCell<V, HID, Lstm>;
+
+/// The sizes, and not all numbers.
+impl<const V: usize, const HID: usize, C: Cell> fmt::Debug for TokenRnnCell<V, HID, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sums, gates) = (C::FEEDS.sums * HID, C::FEEDS.gates * HID);
+        write!(f, "TokenRnnCell<{V}, {HID}, {:?}> {{ table: [{V}, {sums}], weight_hh: [{gates}, {HID}] }}", C::CELL)
+    }
+}
 
 /// Not derived, like that of [`RnnCell`].
 impl<const V: usize, const HID: usize, C: Cell> Clone for TokenRnnCell<V, HID, C> {

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "alloc")]
 pub(crate) mod layer;
+pub(crate) mod names;
 pub(crate) mod parameters;
 #[cfg(feature = "alloc")]
 pub(crate) mod pass;

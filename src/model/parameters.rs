@@ -1,11 +1,40 @@
 //! What an optimizer walks over: the parameters of a layer, or of a tuple of layers.
 
+use super::names::{Name, TensorLayout};
 use crate::data::error::Error;
+
+/// Takes the name and the shape of a tensor.
+pub(crate) type Describe<'a> = &'a mut dyn FnMut(&Name<'_>, TensorLayout);
 
 /// Parameters that an optimizer can walk over. A gradient is a value of the same type.
 pub trait Parameters {
     /// The number of parameters, for arrays of them: `[0.0; <Model as Parameters>::COUNT]`.
     const COUNT: usize;
+
+    /// The members of a tuple; 1 of a layer alone.
+    const MEMBERS: usize = 1;
+
+    /// Calls `visitor` with the name and the shape of every tensor, in the order of [`Parameters::visit`]. They are those of the
+    /// type; `within` is where the names begin.
+    ///
+    /// ```
+    /// use elman::{Linear, Parameters, RnnCell};
+    /// type Detector = (RnnCell<3, 8>, Linear<8, 2>);
+    /// assert_eq!(Detector::names(&["rnn", "fc"])[4], "fc.weight");
+    /// assert_eq!(Detector::names(&[])[1], "0.weight_hh");
+    /// ```
+    fn describe(within: &Name<'_>, visitor: &mut dyn FnMut(&Name<'_>, TensorLayout));
+
+    /// The names of all tensors, in the order of [`Parameters::visit`]. `members` are those of the members of a tuple, or the one
+    /// of a layer alone; where there are none, members are called by their index.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    fn names(members: &[&str]) -> alloc::vec::Vec<alloc::string::String> {
+        use alloc::string::ToString;
+        let mut names = alloc::vec::Vec::new();
+        Self::describe(&Name::model(members), &mut |name, _| names.push(name.to_string()));
+        names
+    }
 
     /// Calls `visitor` with every tensor, in PyTorch's order of `parameters()`, in the memory order of this crate.
     fn visit(&self, visitor: &mut dyn FnMut(&[f32]));
@@ -135,10 +164,13 @@ fn scale_to(parameters: &mut (impl Parameters + ?Sized), norm: f64, max_norm: f3
 
 /// Implements [`Parameters`] for a struct of arrays, as slices of `f32`, that are so many numbers.
 macro_rules! impl_parameters {
-    ([$($generics:tt)*] $layer:ty, $count:expr, { $($field:ident $($flattened:ident)?),+ }) => {
+    ([$($generics:tt)*] $layer:ty, $count:expr, { $($field:ident $($flattened:ident)?: $layout:expr),+ }) => {
         impl<$($generics)*> Parameters for $layer {
             const COUNT: usize = $count;
 
+            fn describe(within: &crate::model::names::Name<'_>, visitor: crate::model::parameters::Describe<'_>) {
+                $(visitor(&within.parameter(stringify!($field), None), $layout);)+
+            }
             fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
                 $(visitor(crate::model::parameters::as_slice!(self.$field $($flattened)?));)+
             }
@@ -178,7 +210,11 @@ pub(crate) use {as_mut_slice, as_slice, impl_parameters};
 #[cfg(feature = "alloc")]
 impl<L: Parameters + bytemuck::Zeroable> Parameters for alloc::boxed::Box<L> {
     const COUNT: usize = L::COUNT;
+    const MEMBERS: usize = L::MEMBERS;
 
+    fn describe(within: &Name<'_>, visitor: Describe<'_>) {
+        L::describe(within, visitor);
+    }
     fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
         (**self).visit(visitor);
     }

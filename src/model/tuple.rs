@@ -2,7 +2,8 @@
 
 #[cfg(feature = "alloc")]
 use super::layer::{Gradients, Layer, Run, TupleCache, check_output_shape, sealed};
-use super::parameters::Parameters;
+use super::names::Name;
+use super::parameters::{Describe, Parameters};
 use super::source::{Source, write_types, write_values};
 use super::step::{Step, StepBackward};
 use crate::data::error::Error;
@@ -22,7 +23,11 @@ macro_rules! impl_tuple {
     ) => {
         impl<$($layer: Parameters),+> Parameters for ($($layer,)+) {
             const COUNT: usize = 0 $(+ $layer::COUNT)+;
+            const MEMBERS: usize = [$($i),+].len();
 
+            fn describe(within: &Name<'_>, visitor: Describe<'_>) {
+                $($layer::describe(&within.member($i), visitor);)+
+            }
             fn visit(&self, visitor: &mut dyn FnMut(&[f32])) {
                 $(self.$i.visit(visitor);)+
             }
