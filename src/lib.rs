@@ -77,6 +77,8 @@ extern crate std;
 
 pub mod cells;
 mod data;
+#[cfg(feature = "safetensors")]
+mod files;
 mod kernels;
 mod layers;
 mod math;
@@ -94,6 +96,8 @@ pub use data::error::{Error, Shape};
 pub use data::sequences::SequencesBuf;
 pub use data::sequences::{Batch, Sequences, Steps};
 pub use data::zero::Zero;
+#[cfg(feature = "safetensors")]
+pub use files::{FileError, Safetensors, save_safetensors, to_safetensors};
 pub use layers::cell::Cell;
 pub use layers::{
     At, Embedding, GruCell, Linear, LstmCell, RnnCell, RnnWeights, Tensor, TokenGruCell, TokenLstmCell, TokenRnnCell,
@@ -102,6 +106,7 @@ pub use layers::{
 pub use layers::{Gru, Lstm, Rnn};
 #[cfg(feature = "alloc")]
 pub use model::layer::Layer;
+pub use model::names::{Name, TensorLayout};
 pub use model::parameters::Parameters;
 #[cfg(feature = "alloc")]
 pub use model::pass::{Model, Pass, Passed, Workspace};
