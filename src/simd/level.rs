@@ -10,7 +10,7 @@ use core::fmt;
 ///
 /// | level | lanes | fused multiply-add | where |
 /// |---|---|---|---|
-/// | `portable` | 4 | on aarch64 (NEON), and on x86-64 if the target is compiled with FMA; nowhere else | every target |
+/// | `portable` | 4 | on aarch64 (NEON), on ARM's M profile with a floating-point unit (`thumbv7em-none-eabihf`, `thumbv8m.main-none-eabihf`), and on x86-64 if the target is compiled with FMA; nowhere else | every target |
 /// | `avx2` | 8 | yes | x86-64 with AVX2 and FMA |
 /// | `avx512` | 16 | yes | x86-64 with AVX-512 F, VL, DQ, BW |
 ///

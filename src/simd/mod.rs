@@ -8,6 +8,12 @@
 //! [`Simd::FUSED`] says so. Nothing here depends on the number of lanes except [`Simd::LANES`] itself, and a kernel
 //! that never adds across lanes therefore computes the same bits at every fused level.
 
+// ARM's M profile with a floating-point unit: of the targets whose ABI passes floats in registers, those without 64-bit atomics.
+#[cfg_attr(
+    all(target_arch = "arm", target_os = "none", target_abi = "eabihf", not(target_has_atomic = "64")),
+    path = "arm/m_profile.rs"
+)]
+mod four;
 mod level;
 #[cfg_attr(all(target_arch = "aarch64", target_feature = "neon"), path = "arm/neon.rs")]
 mod lookup;

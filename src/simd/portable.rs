@@ -1,7 +1,7 @@
 //! Four lanes over `wide`, which knows at compile time what the target has: SSE2, NEON, simd128 or plain scalars.
 
 use super::lookup::lookup;
-use super::{Kernel, Simd};
+use super::{Kernel, Simd, four};
 use bytemuck::cast;
 use wide::{f32x4, i32x4, u32x4};
 
@@ -25,10 +25,7 @@ impl Portable {
 
 impl Simd for Portable {
     const LANES: usize = 4;
-    const FUSED: bool = cfg!(any(
-        all(target_feature = "sse2", target_feature = "fma"),
-        all(target_arch = "aarch64", target_feature = "neon")
-    ));
+    const FUSED: bool = four::FUSED;
     const TILE_ROWS: usize = if cfg!(target_arch = "aarch64") { 8 } else { 4 };
     type Half = Self;
     type F32 = f32x4;
@@ -99,15 +96,15 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn mul_add(self, a: f32x4, b: f32x4, c: f32x4) -> f32x4 {
-        a.mul_add(b, c)
+        four::mul_add(a, b, c)
     }
     #[inline(always)]
     fn neg_mul_add(self, a: f32x4, b: f32x4, c: f32x4) -> f32x4 {
-        a.mul_neg_add(b, c)
+        four::neg_mul_add(a, b, c)
     }
     #[inline(always)]
     fn sqrt(self, a: f32x4) -> f32x4 {
-        a.sqrt()
+        four::sqrt(a)
     }
     #[inline(always)]
     fn min(self, a: f32x4, b: f32x4) -> f32x4 {
