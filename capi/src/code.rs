@@ -1,6 +1,6 @@
 //! What a call answers.
 
-/// What a call answers. All but `ELMAN_OK` have changed nothing.
+/// What a call answers. All but OK have changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 #[must_use]

@@ -20,8 +20,8 @@
 //! ```c
 //! detector d; // 40 bytes: the state and no weights
 //! float acceleration[DETECTOR_INPUT_LEN], out[DETECTOR_OUTPUT_LEN];
-//! if (detector_init(&d, sizeof d) != ELMAN_OK) { ... }
-//! if (detector_step(&d, acceleration, 3, out, 2) != ELMAN_OK) { ... }
+//! if (detector_init(&d, sizeof d) != ELMAN_CODE_OK) { ... }
+//! if (detector_step(&d, acceleration, 3, out, 2) != ELMAN_CODE_OK) { ... }
 //! ```
 //!
 //! Every function answers with a [`Code`] or a length, and none unwinds into C. A call that is refused has changed nothing.
