@@ -66,11 +66,11 @@ fn sweep(level: Level, function: Function, check: impl Fn(&[f32], &[f32]) -> f64
                 scope.spawn(move || {
                     let (mut x, mut y) = (vec![0.0; BLOCK + OVERLAP], vec![0.0; BLOCK + OVERLAP]);
                     let mut worst = 0f64;
-                    for block in (worker..(1 << 32) / BLOCK).step_by(threads) {
+                    for block in (worker..=u32::MAX as usize / BLOCK).step_by(threads) {
                         // Not beyond the last float of this sign.
                         let last = (block * BLOCK) | i32::MAX as usize;
                         for (i, x) in x.iter_mut().enumerate() {
-                            *x = f32::from_bits((block * BLOCK + i).min(last) as u32);
+                            *x = f32::from_bits((block * BLOCK).saturating_add(i).min(last) as u32);
                         }
                         y.copy_from_slice(&x);
                         level.run(Apply { function, numbers: &mut y });
