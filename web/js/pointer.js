@@ -55,7 +55,7 @@ export class Forecast {
   }
 }
 
-function drawPath(canvas, forecast, byHand) {
+function drawPath(canvas, forecast) {
   const { context, width, height } = clear(canvas);
   const place = ([x, y]) => [x * height, y * height];
   const trail = forecast.trail.map(({ at }) => place(at));
@@ -73,10 +73,6 @@ function drawPath(canvas, forecast, byHand) {
   line(context, curve, colour("network"), 3.5);
   curve.slice(1).forEach((point, i) => dot(context, point, 3 + i, colour("network")));
   dot(context, now, 7, colour("ink"));
-  context.font = "13px system-ui, sans-serif";
-  context.fillStyle = colour("faint");
-  context.textAlign = "left";
-  context.fillText(byHand ? "your pointer" : "a recorded path: move your pointer in here to take over", 14, 22);
 }
 
 function drawErrors(canvas, errors, pixels) {
@@ -142,7 +138,12 @@ export function showPointer(wasm) {
 
   function show() {
     const pixels = canvas.clientHeight;
-    drawPath(canvas, forecast, byHand);
+    drawPath(canvas, forecast);
+    get("who").textContent = practice
+      ? "in haste along the recorded path"
+      : byHand
+        ? "this is your pointer"
+        : "a recorded path; move your pointer in here to take over";
     drawErrors(get("errors"), forecast.errors, pixels);
     drawNeurons(get("neurons"), forecast.neurons);
     const [network, straight] = forecast.errors.at(-1) ?? [0, 0];
