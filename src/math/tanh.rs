@@ -24,27 +24,48 @@ const fn table(bits: [u32; 8]) -> Table {
     Table(numbers)
 }
 
-/// The point that a segment is developed around, chosen so that its tanh is almost a float (Gal & Bachelis 1991).
-static CENTER: Table =
-    table([0x4040_a1fb, 0x4086_d443, 0x40d4_04ab, 0x410a_a12d, 0x0000_0000, 0x3ed1_07a6, 0x3f4f_ba59, 0x3fb6_405e]);
-/// tanh of the center.
-static BASE: Table =
-    table([0x3f7e_c23d, 0x3f7f_e350, 0x3f7f_ffc5, 0x3f7f_ffff, 0x0000_0000, 0x3ec6_2447, 0x3f2b_9e2d, 0x3f63_f111]);
-/// Coefficients of `(tanh(a) - base) / (a - center)` in powers of `a - center`.
-static C0: Table =
-    table([0x3c1e_7bc4, 0x3a65_771f, 0x36f7_0dd6, 0x33d4_583a, 0x3025_7ef0, 0x3f59_a8f7, 0x3f0c_f34f, 0x3e54_2a63]);
-static C1: Table =
-    table([0xbc1d_f72f, 0xba65_014e, 0xb67a_e397, 0xb406_9510, 0xb43d_ab4a, 0xbea8_7787, 0xbebc_fb16, 0xbe3c_e966]);
-static C2: Table =
-    table([0x3bcd_280f, 0x3a1b_410e, 0x3784_17d9, 0x346e_d172, 0xbeaa_a977, 0xbe1f_d0fc, 0x3d82_dea4, 0x3dc2_f8a9]);
-static C3: Table =
-    table([0xbb5e_df7c, 0xb987_c756, 0x377b_3607, 0x3437_7f4f, 0xb93a_de1e, 0x3e2e_25fc, 0x3da4_19c4, 0xbcbe_9762]);
-static C4: Table =
-    table([0x3a47_c8be, 0x3934_64d0, 0x377b_cf4d, 0x33e7_7c10, 0x3e0a_307a, 0x3b9b_0a38, 0xbd7f_429b, 0xbbd3_a21e]);
-static C5: Table =
-    table([0xba35_28d8, 0x376a_6f69, 0x36bb_635e, 0x0000_0000, 0xbbea_d070, 0xbd84_0c10, 0x3bf9_aaa3, 0x3c18_c419]);
-static C6: Table =
-    table([0x362a_e3e9, 0x380e_91fe, 0x359c_c4c7, 0x0000_0000, 0xbd26_58d0, 0x3cb6_f9d4, 0x3c18_68cc, 0xbb7d_57d0]);
+/// The tables, one behind the other: an instruction set without a permutation finds all numbers of a segment at one address.
+#[repr(C)]
+struct Tables {
+    /// The point that a segment is developed around, chosen so that its tanh is almost a float (Gal & Bachelis 1991).
+    center: Table,
+    /// tanh of the center.
+    base: Table,
+    /// Coefficients of `(tanh(a) - base) / (a - center)` in powers of `a - center`.
+    coefficients: [Table; 7],
+}
+
+static TABLES: Tables = Tables {
+    center: table([
+        0x4040_a1fb,
+        0x4086_d443,
+        0x40d4_04ab,
+        0x410a_a12d,
+        0x0000_0000,
+        0x3ed1_07a6,
+        0x3f4f_ba59,
+        0x3fb6_405e,
+    ]),
+    base: table([
+        0x3f7e_c23d,
+        0x3f7f_e350,
+        0x3f7f_ffc5,
+        0x3f7f_ffff,
+        0x0000_0000,
+        0x3ec6_2447,
+        0x3f2b_9e2d,
+        0x3f63_f111,
+    ]),
+    coefficients: [
+        table([0x3c1e_7bc4, 0x3a65_771f, 0x36f7_0dd6, 0x33d4_583a, 0x3025_7ef0, 0x3f59_a8f7, 0x3f0c_f34f, 0x3e54_2a63]),
+        table([0xbc1d_f72f, 0xba65_014e, 0xb67a_e397, 0xb406_9510, 0xb43d_ab4a, 0xbea8_7787, 0xbebc_fb16, 0xbe3c_e966]),
+        table([0x3bcd_280f, 0x3a1b_410e, 0x3784_17d9, 0x346e_d172, 0xbeaa_a977, 0xbe1f_d0fc, 0x3d82_dea4, 0x3dc2_f8a9]),
+        table([0xbb5e_df7c, 0xb987_c756, 0x377b_3607, 0x3437_7f4f, 0xb93a_de1e, 0x3e2e_25fc, 0x3da4_19c4, 0xbcbe_9762]),
+        table([0x3a47_c8be, 0x3934_64d0, 0x377b_cf4d, 0x33e7_7c10, 0x3e0a_307a, 0x3b9b_0a38, 0xbd7f_429b, 0xbbd3_a21e]),
+        table([0xba35_28d8, 0x376a_6f69, 0x36bb_635e, 0x0000_0000, 0xbbea_d070, 0xbd84_0c10, 0x3bf9_aaa3, 0x3c18_c419]),
+        table([0x362a_e3e9, 0x380e_91fe, 0x359c_c4c7, 0x0000_0000, 0xbd26_58d0, 0x3cb6_f9d4, 0x3c18_68cc, 0xbb7d_57d0]),
+    ],
+};
 
 /// tanh is 1 to the last bit from about 9.01 on; beyond the limit every input is the limit.
 const LIMIT: f32 = 9.03125;
@@ -67,22 +88,25 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let a = s.min(s.splat(LIMIT), size);
     let t = s.mul_add(a, s.splat(SCALE), s.splat(OFFSET));
     let segment = s.shift_right::<22>(s.to_bits(t));
-    let d = s.sub(a, s.lookup(&CENTER.0, segment));
-
-    let c01 = s.mul_add(s.lookup(&C1.0, segment), d, s.lookup(&C0.0, segment));
-    let c23 = s.mul_add(s.lookup(&C3.0, segment), d, s.lookup(&C2.0, segment));
-    let c45 = s.mul_add(s.lookup(&C5.0, segment), d, s.lookup(&C4.0, segment));
-    let d2 = s.mul(d, d);
-    let c46 = s.mul_add(d2, s.lookup(&C6.0, segment), c45);
-    let p = s.mul_add(s.mul(d2, d2), c46, s.mul_add(d2, c23, c01));
+    let d = s.sub(a, s.lookup(&TABLES.center.0, segment));
+    let [c0, c1, c2, c3, c4, c5, c6] = &TABLES.coefficients;
+    let coefficients = [
+        s.lookup(&c0.0, segment),
+        s.lookup(&c1.0, segment),
+        s.lookup(&c2.0, segment),
+        s.lookup(&c3.0, segment),
+        s.lookup(&c4.0, segment),
+        s.lookup(&c5.0, segment),
+        s.lookup(&c6.0, segment),
+    ];
 
     // In the first segment a normal number is its own base, one comparison for both ends of them: what is below wraps around.
     // The base of a denormal number is the zero of the table, and its product with the polynomial rounds to zero. A state that
     // nothing feeds would otherwise end among them, stay there, as their rounding stops it, and slow every step to come.
     let distance = s.add_i32(s.to_bits(a), s.splat_i32(i32::MIN.wrapping_sub(NORMAL)));
     let end = s.splat_i32(i32::MIN + (SECOND - NORMAL));
-    let base = s.select_less_i32(distance, end, a, s.lookup(&BASE.0, segment));
-    let y = s.mul_add(d, p, base);
+    let base = s.select_less_i32(distance, end, a, s.lookup(&TABLES.base.0, segment));
+    let y = s.polynomial(base, d, coefficients);
     let sign = s.and(bits, s.splat_i32(i32::MIN));
     s.with_bits(s.or(s.to_bits(y), sign))
 }

@@ -1,5 +1,7 @@
-//! Fused operations of four lanes and the square root, as `wide` has them.
+//! What differs between the targets of the level `portable`, for those that `wide` knows.
 
+use super::portable::Portable;
+use super::{Matrix, estrin};
 use wide::f32x4;
 
 /// Whether [`mul_add`] rounds once.
@@ -18,6 +20,18 @@ pub(super) fn mul_add(a: f32x4, b: f32x4, c: f32x4) -> f32x4 {
 #[inline(always)]
 pub(super) fn neg_mul_add(a: f32x4, b: f32x4, c: f32x4) -> f32x4 {
     a.mul_neg_add(b, c)
+}
+
+/// [`Simd::polynomial`](super::Simd::polynomial)
+#[inline(always)]
+pub(super) fn polynomial(base: f32x4, d: f32x4, coefficients: [f32x4; 7]) -> f32x4 {
+    estrin(Portable, base, d, coefficients)
+}
+
+/// [`Simd::product`](super::Simd::product): no routine of its own.
+#[inline(always)]
+pub(super) fn product<M: Matrix, const P: usize>(_: [f32x4; P], _: &[f32], _: &[f32], _: bool) -> Option<[f32x4; P]> {
+    None
 }
 
 /// The square root, correctly rounded.

@@ -82,6 +82,24 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// `c - a * b`, rounded once where [`Simd::FUSED`].
     fn neg_mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// `base + d (c0 + c1 d + ... + c6 d^6)`, in the order of [`estrin`].
+    #[inline(always)]
+    fn polynomial(self, base: Self::F32, d: Self::F32, coefficients: [Self::F32; 7]) -> Self::F32 {
+        estrin(self, base, d, coefficients)
+    }
+    /// `P` vectors of `start[n] + sum over k of x[k] * weight[k][n]` by a routine of the instruction set's own, where it has
+    /// one. The weights begin with the first vector of the first row; of the last vector only the last columns are needed if
+    /// `partial`.
+    #[inline(always)]
+    fn product<M: Matrix, const P: usize>(
+        self,
+        _start: [Self::F32; P],
+        _x: &[f32],
+        _weight: &[f32],
+        _partial: bool,
+    ) -> Option<[Self::F32; P]> {
+        None
+    }
     /// The square root, correctly rounded.
     fn sqrt(self, a: Self::F32) -> Self::F32;
     /// The smaller one; **`b` where either is NaN**. Of a constant and data, data therefore goes second.
@@ -124,6 +142,24 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn shift_right<const BITS: i32>(self, a: Self::I32) -> Self::I32;
     /// `table[index & 7]`, of a table whose second half repeats the first.
     fn lookup(self, table: &[f32; 16], index: Self::I32) -> Self::F32;
+}
+
+/// The shape of a matrix of a product, and how its sums are cut: see the canonical order of the kernels.
+pub(crate) trait Matrix {
+    /// Numbers from one row to the next.
+    const COLUMNS: usize;
+    /// Rows of each chain, which are added `(c0 + c1) + (c2 + c3)`: one, two or four chains are not empty.
+    const CHAINS: [usize; 4];
+}
+
+/// `base + d (c0 + c1 d + ... + c6 d^6)`, by Estrin's scheme (1960).
+#[inline(always)]
+fn estrin<S: Simd>(s: S, base: S::F32, d: S::F32, [c0, c1, c2, c3, c4, c5, c6]: [S::F32; 7]) -> S::F32 {
+    let (c01, c23, c45) = (s.mul_add(c1, d, c0), s.mul_add(c3, d, c2), s.mul_add(c5, d, c4));
+    let d2 = s.mul(d, d);
+    let c46 = s.mul_add(d2, c6, c45);
+    let p = s.mul_add(s.mul(d2, d2), c46, s.mul_add(d2, c23, c01));
+    s.mul_add(d, p, base)
 }
 
 /// Loads a whole vector where there is one, or what there is of it.

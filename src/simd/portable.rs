@@ -1,7 +1,7 @@
 //! Four lanes over `wide`, which knows at compile time what the target has: SSE2, NEON, simd128 or plain scalars.
 
 use super::lookup::lookup;
-use super::{Kernel, Simd, four};
+use super::{Kernel, Matrix, Simd, four};
 use bytemuck::cast;
 use wide::{f32x4, i32x4, u32x4};
 
@@ -101,6 +101,20 @@ impl Simd for Portable {
     #[inline(always)]
     fn neg_mul_add(self, a: f32x4, b: f32x4, c: f32x4) -> f32x4 {
         four::neg_mul_add(a, b, c)
+    }
+    #[inline(always)]
+    fn polynomial(self, base: f32x4, d: f32x4, coefficients: [f32x4; 7]) -> f32x4 {
+        four::polynomial(base, d, coefficients)
+    }
+    #[inline(always)]
+    fn product<M: Matrix, const P: usize>(
+        self,
+        start: [f32x4; P],
+        x: &[f32],
+        weight: &[f32],
+        partial: bool,
+    ) -> Option<[f32x4; P]> {
+        four::product::<M, P>(start, x, weight, partial)
     }
     #[inline(always)]
     fn sqrt(self, a: f32x4) -> f32x4 {

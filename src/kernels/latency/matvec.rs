@@ -5,7 +5,7 @@ use crate::kernels::cut::PanelWidths;
 use crate::kernels::order::{chain_start, chains};
 use crate::kernels::slice::{flat, starting_at, starting_at_mut, zeros};
 use crate::kernels::tuning::{BYTES_IN_L1, WEIGHT_ROWS_TOGETHER, reads_inputs_by_fours, reads_state_by_fours};
-use crate::simd::{Simd, load_some, store_some};
+use crate::simd::{Matrix, Simd, load_some, store_some};
 use core::slice::{from_mut, from_ref};
 
 /// What happens to a sum before it is stored.
@@ -363,6 +363,21 @@ pub(super) fn store_of_panel<S: Simd>(s: S, vector: S::F32, to: &mut [f32], reac
     }
 }
 
+/// `N` of the outputs of a product, for a routine of an instruction set.
+struct Product<const K: usize, const N: usize, const OUTPUTS: usize>;
+
+impl<const K: usize, const N: usize, const OUTPUTS: usize> Matrix for Product<K, N, OUTPUTS> {
+    const COLUMNS: usize = N;
+    const CHAINS: [usize; 4] = {
+        let (count, mut rows, mut c) = (chains(K, OUTPUTS), [0; 4], 0);
+        while c < count {
+            rows[c] = chain_start(c + 1, count, K) - chain_start(c, count, K);
+            c += 1;
+        }
+        rows
+    };
+}
+
 /// `start` and the products of `P` vectors of outputs, in chains that are then added pairwise.
 #[inline(always)]
 fn chains_of<S: Simd, X: Inputs<K>, const P: usize, const K: usize, const N: usize, const OUTPUTS: usize>(
@@ -373,6 +388,11 @@ fn chains_of<S: Simd, X: Inputs<K>, const P: usize, const K: usize, const N: usi
     first: usize,
     partial: bool,
 ) -> [S::F32; P] {
+    if let Some(sums) =
+        s.product::<Product<K, N, OUTPUTS>, P>(start, x.numbers(), starting_at(flat(weight), first), partial)
+    {
+        return sums;
+    }
     let count = const { chains(K, OUTPUTS) };
     let mut sums: [[S::F32; P]; 4] = zeros();
     sums[0] = start;
