@@ -11,28 +11,25 @@ use super::{InPlace, Pointwise};
 use crate::simd::{Level, Simd};
 
 /// One number for each segment, at the low three bits of `bits(0.828 |x| + 0.5) >> 22`, twice.
-#[repr(align(64))]
-struct Table([f32; 16]);
-
-const fn table(bits: [u32; 8]) -> Table {
+const fn table(bits: [u32; 8]) -> [f32; 16] {
     let mut numbers = [0.0; 16];
     let mut i = 0;
     while i < 16 {
         numbers[i] = f32::from_bits(bits[i % 8]);
         i += 1;
     }
-    Table(numbers)
+    numbers
 }
 
-/// The tables, one behind the other: an instruction set without a permutation finds all numbers of a segment at one address.
-#[repr(C)]
+/// The tables: one cache line each.
+#[repr(C, align(64))]
 struct Tables {
     /// The point that a segment is developed around, chosen so that its tanh is almost a float (Gal & Bachelis 1991).
-    center: Table,
+    center: [f32; 16],
     /// tanh of the center.
-    base: Table,
+    base: [f32; 16],
     /// Coefficients of `(tanh(a) - base) / (a - center)` in powers of `a - center`.
-    coefficients: [Table; 7],
+    coefficients: [[f32; 16]; 7],
 }
 
 static TABLES: Tables = Tables {
@@ -88,25 +85,15 @@ pub(crate) fn tanh<S: Simd>(s: S, x: S::F32) -> S::F32 {
     let a = s.min(s.splat(LIMIT), size);
     let t = s.mul_add(a, s.splat(SCALE), s.splat(OFFSET));
     let segment = s.shift_right::<22>(s.to_bits(t));
-    let d = s.sub(a, s.lookup(&TABLES.center.0, segment));
-    let [c0, c1, c2, c3, c4, c5, c6] = &TABLES.coefficients;
-    let coefficients = [
-        s.lookup(&c0.0, segment),
-        s.lookup(&c1.0, segment),
-        s.lookup(&c2.0, segment),
-        s.lookup(&c3.0, segment),
-        s.lookup(&c4.0, segment),
-        s.lookup(&c5.0, segment),
-        s.lookup(&c6.0, segment),
-    ];
+    let d = s.sub(a, s.lookup(&TABLES.center, segment));
 
     // In the first segment a normal number is its own base, one comparison for both ends of them: what is below wraps around.
     // The base of a denormal number is the zero of the table, and its product with the polynomial rounds to zero. A state that
     // nothing feeds would otherwise end among them, stay there, as their rounding stops it, and slow every step to come.
     let distance = s.add_i32(s.to_bits(a), s.splat_i32(i32::MIN.wrapping_sub(NORMAL)));
     let end = s.splat_i32(i32::MIN + (SECOND - NORMAL));
-    let base = s.select_less_i32(distance, end, a, s.lookup(&TABLES.base.0, segment));
-    let y = s.polynomial(base, d, coefficients);
+    let base = s.select_less_i32(distance, end, a, s.lookup(&TABLES.base, segment));
+    let y = s.lookup_polynomial(base, d, &TABLES.coefficients, segment);
     let sign = s.and(bits, s.splat_i32(i32::MIN));
     s.with_bits(s.or(s.to_bits(y), sign))
 }

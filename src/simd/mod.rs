@@ -82,10 +82,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// `c - a * b`, rounded once where [`Simd::FUSED`].
     fn neg_mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
-    /// `base + d (c0 + c1 d + ... + c6 d^6)`, in the order of [`estrin`].
+    /// `base + d (c0 + c1 d + ... + c6 d^6)`, in the order of [`lookup_estrin`]; `c0` is `tables[0][index & 7]`, and so on.
     #[inline(always)]
-    fn polynomial(self, base: Self::F32, d: Self::F32, coefficients: [Self::F32; 7]) -> Self::F32 {
-        estrin(self, base, d, coefficients)
+    fn lookup_polynomial(self, base: Self::F32, d: Self::F32, tables: &[[f32; 16]; 7], index: Self::I32) -> Self::F32 {
+        lookup_estrin(self, base, d, tables, index)
     }
     /// `P` vectors of `start[n] + sum over k of x[k] * weight[k][n]` by a routine of the instruction set's own, where it has
     /// one. The weights begin with the first vector of the first row; of the last vector only the last columns are needed if
@@ -145,6 +145,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
 }
 
 /// The shape of a matrix of a product, and how its sums are cut: see the canonical order of the kernels.
+#[allow(dead_code, reason = "it is for routines that only some instruction sets have")]
 pub(crate) trait Matrix {
     /// Numbers from one row to the next.
     const COLUMNS: usize;
@@ -154,10 +155,13 @@ pub(crate) trait Matrix {
 
 /// `base + d (c0 + c1 d + ... + c6 d^6)`, by Estrin's scheme (1960).
 #[inline(always)]
-fn estrin<S: Simd>(s: S, base: S::F32, d: S::F32, [c0, c1, c2, c3, c4, c5, c6]: [S::F32; 7]) -> S::F32 {
-    let (c01, c23, c45) = (s.mul_add(c1, d, c0), s.mul_add(c3, d, c2), s.mul_add(c5, d, c4));
+fn lookup_estrin<S: Simd>(s: S, base: S::F32, d: S::F32, tables: &[[f32; 16]; 7], index: S::I32) -> S::F32 {
+    let [c0, c1, c2, c3, c4, c5, c6] = tables;
+    let c01 = s.mul_add(s.lookup(c1, index), d, s.lookup(c0, index));
+    let c23 = s.mul_add(s.lookup(c3, index), d, s.lookup(c2, index));
+    let c45 = s.mul_add(s.lookup(c5, index), d, s.lookup(c4, index));
     let d2 = s.mul(d, d);
-    let c46 = s.mul_add(d2, c6, c45);
+    let c46 = s.mul_add(d2, s.lookup(c6, index), c45);
     let p = s.mul_add(s.mul(d2, d2), c46, s.mul_add(d2, c23, c01));
     s.mul_add(d, p, base)
 }

@@ -103,8 +103,8 @@ impl Simd for Portable {
         four::neg_mul_add(a, b, c)
     }
     #[inline(always)]
-    fn polynomial(self, base: f32x4, d: f32x4, coefficients: [f32x4; 7]) -> f32x4 {
-        four::polynomial(base, d, coefficients)
+    fn lookup_polynomial(self, base: f32x4, d: f32x4, tables: &[[f32; 16]; 7], index: i32x4) -> f32x4 {
+        four::lookup_polynomial(base, d, tables, index)
     }
     #[inline(always)]
     fn product<M: Matrix, const P: usize>(
@@ -143,11 +143,11 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn select_less(self, a: f32x4, b: f32x4, then: f32x4, otherwise: f32x4) -> f32x4 {
-        a.simd_lt(b).bitselect(then, otherwise)
+        four::select_less(a, b, then, otherwise)
     }
     #[inline(always)]
     fn select_less_i32(self, a: i32x4, b: i32x4, then: f32x4, otherwise: f32x4) -> f32x4 {
-        cast::<i32x4, f32x4>(a.simd_lt(b)).bitselect(then, otherwise)
+        four::select_less_i32(a, b, then, otherwise)
     }
     #[inline(always)]
     fn load_four(self, from: &[f32]) -> f32x4 {

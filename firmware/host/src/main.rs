@@ -6,12 +6,13 @@ mod weights;
 
 use elman::{Error, Level};
 use scenario::print::Print;
+use std::io::Write;
 
 struct StandardOutput;
 
 impl Print for StandardOutput {
-    fn text(&mut self, text: &str) {
-        print!("{text}");
+    fn bytes(&mut self, text: &[u8]) {
+        std::io::stdout().write_all(text).expect("standard output takes the text");
     }
 }
 

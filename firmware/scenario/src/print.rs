@@ -2,8 +2,13 @@
 
 /// Where text goes.
 pub trait Print {
+    /// Prints text, as bytes: nothing has to check them, which would take more flash than all else here.
+    fn bytes(&mut self, text: &[u8]);
+
     /// Prints some text.
-    fn text(&mut self, text: &str);
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
 
     /// Prints a whole number.
     fn number(&mut self, number: u32) {
@@ -14,7 +19,7 @@ pub trait Print {
             digits[first] = b'0' + (rest % 10) as u8;
             rest /= 10;
         }
-        self.ascii(&digits[first..]);
+        self.bytes(&digits[first..]);
     }
 
     /// Prints a number of at least zero and below 2^16 with four decimals, as `{:.4}` does.
@@ -27,7 +32,7 @@ pub trait Print {
             *digit = b'0' + (rest % 10) as u8;
             rest /= 10;
         }
-        self.ascii(&decimals);
+        self.bytes(&decimals);
     }
 
     /// Prints 16 hexadecimal digits.
@@ -36,7 +41,7 @@ pub trait Print {
         for (i, digit) in digits.iter_mut().rev().enumerate() {
             *digit = b"0123456789abcdef"[(number >> (4 * i)) as usize & 15];
         }
-        self.ascii(&digits);
+        self.bytes(&digits);
     }
 
     /// Prints a line `name: hash`.
@@ -45,11 +50,6 @@ pub trait Print {
         self.text(": ");
         self.hexadecimal(hash);
         self.text("\n");
-    }
-
-    #[doc(hidden)]
-    fn ascii(&mut self, text: &[u8]) {
-        self.text(core::str::from_utf8(text).unwrap_or("?"));
     }
 }
 
@@ -72,8 +72,8 @@ mod tests {
     use std::string::String;
 
     impl Print for String {
-        fn text(&mut self, text: &str) {
-            self.push_str(text);
+        fn bytes(&mut self, text: &[u8]) {
+            self.push_str(std::str::from_utf8(text).unwrap());
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::Matrix;
 use core::arch::naked_asm;
-use wide::f32x4;
+use wide::{f32x4, i32x4};
 
 /// Whether [`mul_add`] rounds once.
 pub(super) const FUSED: bool = true;
@@ -27,13 +27,27 @@ pub(super) fn neg_mul_add(a: f32x4, b: f32x4, c: f32x4) -> f32x4 {
     f32x4::new(vfms(Four(c.to_array()), Four(a.to_array()), Four(b.to_array())).0)
 }
 
-/// [`Simd::polynomial`](super::Simd::polynomial), lane by lane: so that each number is loaded where the function takes it.
+/// [`Simd::select_less`](super::Simd::select_less): moves under a condition, where `wide` makes masks.
 #[inline(always)]
-pub(super) fn polynomial(base: f32x4, d: f32x4, [c0, c1, c2, c3, c4, c5, c6]: [f32x4; 7]) -> f32x4 {
-    let (base, d) = (base.to_array(), d.to_array());
-    let (c0, c1, c2, c3) = (c0.to_array(), c1.to_array(), c2.to_array(), c3.to_array());
-    let (c4, c5, c6) = (c4.to_array(), c5.to_array(), c6.to_array());
-    let lane = |i: usize| estrin(base[i], d[i], c0[i], c1[i], c2[i], c3[i], c4[i], c5[i], c6[i]);
+pub(super) fn select_less(a: f32x4, b: f32x4, then: f32x4, otherwise: f32x4) -> f32x4 {
+    let (a, b, then, otherwise) = (a.to_array(), b.to_array(), then.to_array(), otherwise.to_array());
+    let lane = |i: usize| if a[i] < b[i] { then[i] } else { otherwise[i] };
+    f32x4::new([lane(0), lane(1), lane(2), lane(3)])
+}
+
+/// [`Simd::select_less_i32`](super::Simd::select_less_i32)
+#[inline(always)]
+pub(super) fn select_less_i32(a: i32x4, b: i32x4, then: f32x4, otherwise: f32x4) -> f32x4 {
+    let (a, b, then, otherwise) = (a.to_array(), b.to_array(), then.to_array(), otherwise.to_array());
+    let lane = |i: usize| if a[i] < b[i] { then[i] } else { otherwise[i] };
+    f32x4::new([lane(0), lane(1), lane(2), lane(3)])
+}
+
+/// [`Simd::lookup_polynomial`](super::Simd::lookup_polynomial), lane by lane: the numbers of an entry lie at one address.
+#[inline(always)]
+pub(super) fn lookup_polynomial(base: f32x4, d: f32x4, tables: &[[f32; 16]; 7], index: i32x4) -> f32x4 {
+    let (base, d, index) = (base.to_array(), d.to_array(), index.to_array());
+    let lane = |i: usize| lookup_estrin(base[i], d[i], tables, index[i]);
     f32x4::new([lane(0), lane(1), lane(2), lane(3)])
 }
 
@@ -119,15 +133,25 @@ extern "C" fn vsqrt(a: Four) -> Four {
     )
 }
 
-// SAFETY: `base` and the result are s0, `d` is s1, the coefficients are s2-s8; s9 and s10 may be changed too; else as for `vfma`.
+// SAFETY: `base` and the result are s0, `d` is s1, the address of the tables r0 and the index r1, of which the low three bits
+// count: what it reads lies in the seven tables of 64 bytes. s2-s10 and both addresses may be changed; else as for `vfma`.
 #[unsafe(naked)]
-extern "C" fn estrin(base: f32, d: f32, c0: f32, c1: f32, c2: f32, c3: f32, c4: f32, c5: f32, c6: f32) -> f32 {
+extern "C" fn lookup_estrin(base: f32, d: f32, tables: &[[f32; 16]; 7], index: i32) -> f32 {
     naked_asm!(
         ".fpu fpv4-sp-d16",
-        "vmul.f32 s9, s1, s1",
+        "and r1, r1, #7",
+        "add r0, r0, r1, lsl #2",
+        "vldr s2, [r0]",
+        "vldr s3, [r0, #64]",
         "vfma.f32 s2, s3, s1",
+        "vldr s4, [r0, #128]",
+        "vldr s5, [r0, #192]",
         "vfma.f32 s4, s5, s1",
+        "vldr s6, [r0, #256]",
+        "vldr s7, [r0, #320]",
         "vfma.f32 s6, s7, s1",
+        "vmul.f32 s9, s1, s1",
+        "vldr s8, [r0, #384]",
         "vfma.f32 s6, s9, s8",
         "vmul.f32 s10, s9, s9",
         "vfma.f32 s2, s9, s4",

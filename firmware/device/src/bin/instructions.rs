@@ -10,7 +10,7 @@ use core::hint::black_box;
 use cortex_m::Peripherals;
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
-use device::{Host, end};
+use device::{Host, end, stack_of};
 use elman::{Linear, RnnCell, Stream};
 use scenario::detector::Detector;
 use scenario::print::Print;
@@ -36,6 +36,10 @@ fn main() -> ! {
     count(&mut out, "elman", |step| {
         black_box(advance(&mut stream, &inputs[step as usize % 2]));
     });
+    let stack = stack_of(|| _ = black_box(advance(&mut stream, &inputs[0])));
+    out.text("device, stack of a step: ");
+    out.number(stack);
+    out.text(" bytes\n");
     let mut state = [0.0; 8];
     count(&mut out, "plain loop", |step| {
         black_box(plain_loop(&DETECTOR, &inputs[step as usize % 2], &mut state));
