@@ -8,14 +8,16 @@ use elman::{StepBackward, StepTrace, Stream};
 /// Steps of a sequence.
 const STEPS: usize = 6;
 /// At least the numbers of the largest model.
-const NUMBERS: usize = 1024;
+const NUMBERS: usize = 2048;
 
 /// Runs and trains a network of each cell, and prints hashes of what it gives and of its weights.
 pub fn all(out: &mut impl Print) {
     let generator = &mut Generator::seed(7);
     one(out, "tanh", (RnnCell::<3, 8>::new(generator), Linear::<8, 2>::new(generator)));
     one(out, "tanh, 17 neurons", (RnnCell::<3, 17>::new(generator), Linear::<17, 2>::new(generator)));
-    one(out, "relu", (RnnCell::<3, 5, Relu>::new(generator), Linear::<5, 2>::new(generator)));
+    one(out, "tanh, 40 neurons", (RnnCell::<3, 40>::new(generator), Linear::<40, 2>::new(generator)));
+    one(out, "relu, 7 neurons", (RnnCell::<3, 7, Relu>::new(generator), Linear::<7, 2>::new(generator)));
+    one(out, "relu, 6 neurons", (RnnCell::<3, 6, Relu>::new(generator), Linear::<6, 2>::new(generator)));
     one(out, "GRU", (GruCell::<3, 8>::new(generator), Linear::<8, 2>::new(generator)));
     one(out, "GRU, 7 neurons", (GruCell::<3, 7>::new(generator), Linear::<7, 2>::new(generator)));
     one(out, "LSTM", (LstmCell::<3, 8>::new(generator), Linear::<8, 2>::new(generator)));
