@@ -1,4 +1,4 @@
-//! The instruction sets of x86-64, the only place of `unsafe`, and the macros that they are made with.
+//! The instruction sets of x86-64, one of the two places of `unsafe` (the other: `arm/`), and the macros that they are made with.
 //!
 //! Each takes what it needs from the list of features of its file, so that a token proves what its operations and
 //! trampolines are compiled for.
