@@ -54,7 +54,7 @@
 // Numbers of all weights.
 #define ADAPTIVE_WEIGHTS_LEN 519
 
-// What a call answers. All but `ELMAN_OK` have changed nothing.
+// What a call answers. All but OK have changed nothing.
 enum elman_code
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
