@@ -69,6 +69,7 @@ try {
   // A narrow screen: nothing is cut off at its side.
   await browser.open(`${page}?narrow`, 390, 844);
   await browser.until("document.body.dataset.state");
+  await browser.until(`document.getElementById("pointer-network").textContent.endsWith("px")`);
   assert.equal(await browser.value("document.documentElement.scrollWidth"), 390);
   await writeFile(join(folder, "narrow.png"), await browser.picture());
   assert.deepEqual(browser.errors, []);

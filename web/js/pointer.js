@@ -121,7 +121,7 @@ export function showPointer(wasm) {
     const [x, y] = wasm.numbers;
     // Its unit square, in the middle of the drawing; narrower where the drawing is.
     const wide = canvas.clientWidth / canvas.clientHeight;
-    return [wide / 2 + (x - 0.5) * Math.min(1.7, wide), y];
+    return [wide / 2 + (x - 0.5) * Math.min(2.2, wide), y];
   }
 
   function frame() {
@@ -146,9 +146,10 @@ export function showPointer(wasm) {
         : "a recorded path; move your pointer in here to take over";
     drawErrors(get("errors"), forecast.errors, pixels);
     drawNeurons(get("neurons"), forecast.neurons);
-    const [network, straight] = forecast.errors.at(-1) ?? [0, 0];
-    get("network").textContent = `${(network * pixels).toFixed(0)} px`;
-    get("straight").textContent = `${(straight * pixels).toFixed(0)} px`;
+    ["network", "straight"].forEach((who, i) => {
+      const errors = forecast.errors.at(-1);
+      get(who).textContent = errors ? `${(errors[i] * pixels).toFixed(0)} px` : "–";
+    });
     get("practise").disabled = practice > 0;
     get("time").textContent = `${forecast.microseconds.toFixed(0)} µs`;
   }

@@ -31,7 +31,7 @@ fn main() -> Result<(), Error> {
         hello.epoch()?;
     }
     say("page_hello", hello.hash());
-    // The same training by passes over the whole word.
+    // The same training by passes over the whole word, which add the gradients of the steps in another order.
     say("hello_by_passes", batches::hello(42)?);
     say("page_pointer", pointer()?);
     Ok(())
