@@ -23,6 +23,9 @@ use crate::simd::Simd;
 #[repr(C)]
 pub struct Lstm;
 
+/// 2^-60, 8.7e-19: beside any state that is not such itself, nothing.
+pub(crate) const SMALLEST_CELL: f32 = f32::from_bits((127 - 60) << 23);
+
 impl Layout for Lstm {
     const CELL: Self = Lstm;
     const FEEDS: Feeds = Feeds::new(SUMS, &[0, 1, 2, 3]);
@@ -39,8 +42,8 @@ impl Gated for Lstm {
 
     /// Keeps `i`, `f`, `g` and `o`.
     ///
-    /// `c` counts as zero where a gradient would: what fades from step to step never ends among denormal numbers, nor does its
-    /// product with a gate.
+    /// `c` counts as zero below [`SMALLEST_CELL`]: what fades from step to step never ends among denormal numbers, nor do its
+    /// square, which tanh needs, and its product with a gate.
     #[inline(always)]
     fn forward<S: Simd>(
         s: S,
@@ -49,7 +52,7 @@ impl Gated for Lstm {
     ) -> (Carried<S::F32>, [S::F32; SUMS]) {
         let (i, f, o) = (gate(s, i), gate(s, f), gate(s, o));
         let g = tanh(s, g);
-        let c = flush_gradient(s, s.mul_add(f, before.c, s.mul(i, g)));
+        let c = s.zero_small(s.mul_add(f, before.c, s.mul(i, g)), s.splat(SMALLEST_CELL));
         let h = flush_state(s, s.mul(o, tanh(s, c)));
         (Carried { h, c }, [i, f, g, o])
     }

@@ -29,6 +29,8 @@ macro_rules! cells {
 
 cells!(one sum: relu::Relu, tanh::Tanh; gates: gru::Gru, lstm::Lstm);
 
+#[cfg(test)]
+pub(crate) use lstm::SMALLEST_CELL;
 #[cfg(feature = "alloc")]
 pub use state::States;
 pub use state::{Numbers, State};

@@ -153,7 +153,12 @@ pub(crate) trait Matrix {
     const CHAINS: [usize; 4];
 }
 
+/// 2^-60
+const SMALLEST_SQUARE: f32 = f32::from_bits((127 - 60) << 23);
+
 /// `base + d (c0 + c1 d + ... + c6 d^6)`, by Estrin's scheme (1960).
+///
+/// The fourth power of a small `d` would be denormal: the square under it is kept above 2^-60, which changes tanh for no float.
 #[inline(always)]
 fn lookup_estrin<S: Simd>(s: S, base: S::F32, d: S::F32, tables: &[[f32; 16]; 7], index: S::I32) -> S::F32 {
     let [c0, c1, c2, c3, c4, c5, c6] = tables;
@@ -162,7 +167,8 @@ fn lookup_estrin<S: Simd>(s: S, base: S::F32, d: S::F32, tables: &[[f32; 16]; 7]
     let c45 = s.mul_add(s.lookup(c5, index), d, s.lookup(c4, index));
     let d2 = s.mul(d, d);
     let c46 = s.mul_add(d2, s.lookup(c6, index), c45);
-    let p = s.mul_add(s.mul(d2, d2), c46, s.mul_add(d2, c23, c01));
+    let above = s.max(s.splat(SMALLEST_SQUARE), d2);
+    let p = s.mul_add(s.mul(above, above), c46, s.mul_add(d2, c23, c01));
     s.mul_add(d, p, base)
 }
 

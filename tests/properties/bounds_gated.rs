@@ -25,7 +25,7 @@
 //! A number that becomes zero below a limit `s` and is off by `e` otherwise is off by at most `e + s`: it became zero because what
 //! was computed lay below `s`, which is within `e` of the truth.
 //!
-//! The limits are 2^-48 for gates; 2^-126 for `h`; 2^-110 for `c`, for the gradients of the sums in front of the gates, and for the
+//! The limits are 2^-48 for gates; 2^-126 for `h`; 2^-60 for `c`; 2^-110 for the gradients of the sums in front of the gates, and for the
 //! gradients of `h` and `c` that come directly from those of the step after.
 
 use crate::bounds::{
@@ -37,6 +37,9 @@ use elman_reference::{self as reference};
 
 /// A gate below it counts as shut.
 const SMALLEST_GATE: f64 = 1.0 / (1u64 << 48) as f64;
+
+/// A state `c` below it counts as zero.
+const SMALLEST_CELL: f64 = 1.0 / (1u64 << 60) as f64;
 
 /// One number of the reference, and how far the crate's may be from it.
 #[derive(Clone, Copy, Debug)]
@@ -183,7 +186,7 @@ fn lstm_gates(cell: &Cell, x: &Near, h: &Near) -> [Near; 4] {
 
 /// `f c + i g`
 fn lstm_c([i, f, g]: [One; 3], c: One) -> One {
-    f.times(c).plus(i.times(g)).zero_below(SMALLEST_GRADIENT)
+    f.times(c).plus(i.times(g)).zero_below(SMALLEST_CELL)
 }
 
 /// `c' = f c + i g`, `h' = o tanh(c')`

@@ -1,6 +1,7 @@
 //! Cells of gates, number by number.
 
 use super::{Sum, TINY, U, aside, assert_near, chains, flushed, mul_add, numbers};
+use crate::cells::SMALLEST_CELL;
 use crate::cells::{Gated, Gru, Lstm, SUMS};
 use crate::math::SMALLEST_GRADIENT;
 use crate::math::sigmoid::{SHUT, gate};
@@ -211,7 +212,7 @@ impl ScalarGated for Lstm {
         let exact_h = logistic(o.exact) * exact_c.tanh();
         let [i, f, o] = [i, f, o].map(|sum| sum.sigmoid(level));
         let g = g.tanh(level);
-        let c = f.mul_add(fused, before.c.into(), i.mul(g)).flushed_gradient();
+        let c = f.mul_add(fused, before.c.into(), i.mul(g)).flushed_below(SMALLEST_CELL);
         let h = o.mul(c.tanh(level)).flushed_state();
         (Pair { h: h.checked(exact_h), c: c.checked(exact_c) }, [i, f, g, o].map(|gate| gate.value))
     }
