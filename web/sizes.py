@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Lists what fills a .wasm: its sections, and the largest functions by name, which a build without `strip` has.
 
-    python3 web/sizes.py FILE.wasm [how many functions]
+    CARGO_PROFILE_RELEASE_STRIP=none scripts/targets/web.sh build
+    python3 web/sizes.py web/page.wasm [how many functions]
 """
 
 import re

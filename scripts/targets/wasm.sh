@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The core under Node, with simd128 and without:
 #   hashes   fixed runs of every kernel give the bits of the host without fused multiply-add
-#   tests    the crate's unit tests
+#   tests    the crate's unit tests, and those of tests/ that need neither threads nor to catch a panic
 # Without an argument both, about a quarter of an hour on two cores. Needs Node 18 or later, and rustup's wasm32-wasip1;
 # without that, root on Debian.
 set -euo pipefail
@@ -30,9 +30,10 @@ fi
 
 if [ "$part" != hashes ]; then
     for simd in + -; do
-        echo "unit tests: ${simd}simd128"
+        echo "tests: ${simd}simd128"
         flags="-Ctarget-feature=${simd}simd128" wasm_cargo wasm32-wasip1 std,panic_abort,test \
             test --quiet --release --target-dir "$target/tests$simd" --no-default-features --features std -p elman \
-            --lib -- --skip marks_are_those_of_the_level_that_runs # which catches panics; they end the program here
+            --lib --test adam --test generator --test golden --test long_sums --test steps_of_gates \
+            -- --skip marks_are_those_of_the_level_that_runs # which catches panics; they end the program here
     done
 fi

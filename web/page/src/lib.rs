@@ -96,9 +96,9 @@ pub extern "C" fn pointer_recorded(frame: u32) {
 pub extern "C" fn race_start(which: u32) -> usize {
     let numbers = &mut *BUFFER.borrow_mut();
     match which {
-        0 => SMALL.with_or_new(Small::new, |racer| racer.start(numbers)),
-        1 => GATED.with_or_new(Gated::new, |racer| racer.start(numbers)),
-        _ => LARGE.with_or_new(Large::new, |racer| racer.start(numbers)),
+        0 => SMALL.with_or_new(Small::default, |racer| racer.start(numbers)),
+        1 => GATED.with_or_new(Gated::default, |racer| racer.start(numbers)),
+        _ => LARGE.with_or_new(Large::default, |racer| racer.start(numbers)),
     }
 }
 
@@ -106,9 +106,9 @@ pub extern "C" fn race_start(which: u32) -> usize {
 #[unsafe(no_mangle)]
 pub extern "C" fn race_run(which: u32, steps: u32) {
     answer(&match which {
-        0 => SMALL.with_or_new(Small::new, |racer| racer.run(steps)),
-        1 => GATED.with_or_new(Gated::new, |racer| racer.run(steps)),
-        _ => LARGE.with_or_new(Large::new, |racer| racer.run(steps)),
+        0 => SMALL.with_or_new(Small::default, |racer| racer.run(steps)),
+        1 => GATED.with_or_new(Gated::default, |racer| racer.run(steps)),
+        _ => LARGE.with_or_new(Large::default, |racer| racer.run(steps)),
     });
 }
 

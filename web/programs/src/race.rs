@@ -16,28 +16,25 @@ pub type Gated = Racer<(GruCell<8, 32>, Linear<32, 2>), 8>;
 /// A cell of 128 neurons, as for sound.
 pub type Large = Racer<(RnnCell<8, 128>, Linear<128, 2>), 8>;
 
-impl Small {
-    /// Initial weights of a fixed seed.
-    #[must_use]
-    pub fn new() -> Self {
+/// Initial weights of a fixed seed.
+impl Default for Small {
+    fn default() -> Self {
         let mut generator = Generator::seed(1);
         Racer::of((RnnCell::new(&mut generator), Linear::new(&mut generator)))
     }
 }
 
-impl Gated {
-    /// Initial weights of a fixed seed.
-    #[must_use]
-    pub fn new() -> Self {
+/// Initial weights of a fixed seed.
+impl Default for Gated {
+    fn default() -> Self {
         let mut generator = Generator::seed(2);
         Racer::of((GruCell::new(&mut generator), Linear::new(&mut generator)))
     }
 }
 
-impl Large {
-    /// Initial weights of a fixed seed.
-    #[must_use]
-    pub fn new() -> Self {
+/// Initial weights of a fixed seed.
+impl Default for Large {
+    fn default() -> Self {
         let mut generator = Generator::seed(3);
         Racer::of((RnnCell::new(&mut generator), Linear::new(&mut generator)))
     }
