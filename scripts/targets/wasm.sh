@@ -2,7 +2,7 @@
 # The core under Node, with simd128 and without:
 #   hashes   fixed runs of every kernel give the bits of the host without fused multiply-add
 #   tests    the crate's unit tests, and those of tests/ that need neither threads nor to catch a panic
-# Without an argument both, about a quarter of an hour on two cores. Needs Node 18 or later, and rustup's wasm32-wasip1;
+# Without an argument both, eight minutes on two cores. Needs Node 18 or later, and rustup's wasm32-wasip1;
 # without that, root on Debian.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
