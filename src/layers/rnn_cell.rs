@@ -35,9 +35,8 @@ use core::slice::{from_mut, from_ref};
 /// The state is `[f32; HID]`, of an LSTM `(h, c)`, two of them.
 ///
 /// States below the smallest normal number (1.2e-38) become zero, so that one that nothing feeds any longer does not slow the
-/// steps to come, as such numbers do on many CPUs; so do an LSTM's `c`, and gradients in front of tanh and of gates, below
-/// 2^-110 (7.7e-34), which products with weights and states would make as small. PyTorch keeps all of them, unless
-/// `torch.set_flush_denormal` is on.
+/// steps to come, as such numbers do on many CPUs. So do what would make such numbers in products: gates below 2^-48 (3.6e-15),
+/// an LSTM's `c` below 2^-60 (8.7e-19), gradients in front of tanh and of gates below 2^-110 (7.7e-34). PyTorch keeps them.
 ///
 /// A cell lies where it is put; one with `HID = 1024` takes 8 MB. Put such ones on the heap with `RnnCell::boxed`,
 /// which never has them on the stack.

@@ -1,13 +1,13 @@
 //! Trains the speller, and prints the weights of a model as Rust source: `cargo run --release --example weights speller`.
 //! The detector has the initial values of a seed, in the place of a training.
 
-use elman::{Adam, CrossEntropy, Embedding, Generator, Linear, LstmCell, Model, RnnCell, TokenLstmCell};
+use elman::{Adam, CrossEntropy, Embedding, Generator, Linear, LstmCell, Model, RnnCell, Source, TokenLstmCell};
 use models::{Detector, Speller};
 
 fn main() -> Result<(), elman::Error> {
     match std::env::args().nth(1).as_deref() {
-        Some("detector") => println!("{:?}", detector()),
-        Some("speller") => println!("{:?}", speller()?),
+        Some("detector") => print!("{}", detector().rust_static("DETECTOR")),
+        Some("speller") => print!("{}", speller()?.rust_static("SPELLER")),
         _ => eprintln!("usage: weights detector|speller"),
     }
     Ok(())

@@ -1,8 +1,7 @@
 //! Three models for C. `include/models.h` is made by `cargo run --features header --example header`.
 #![cfg_attr(not(feature = "std"), no_std)]
 
-use elman::cells::Lstm;
-use elman::{GruCell, Linear, RnnCell, Tanh, TokenLstmCell, TokenRnnCell};
+use elman::{GruCell, Linear, RnnCell, TokenLstmCell};
 
 /// Tells rest from motion: the network of Elman 1990.
 pub type Detector = (RnnCell<3, 8>, Linear<8, 2>);
@@ -11,10 +10,9 @@ pub type Speller = (TokenLstmCell<4, 8>, Linear<8, 4>);
 /// Whose weights come at run time.
 pub type Adaptive = (GruCell<2, 8>, GruCell<8, 5>, Linear<5, 1>);
 
-/// In flash on a microcontroller.
-pub static DETECTOR: Detector = include!("weights/detector.rs");
-/// What `examples/weights.rs` has trained.
-pub static SPELLER: Speller = include!("weights/speller.rs");
+// `DETECTOR` and `SPELLER`, in flash on a microcontroller: written by `examples/weights.rs`.
+include!("weights/detector.rs");
+include!("weights/speller.rs");
 
 elman_c::export! {
     /// Tells rest from motion, by three accelerations.

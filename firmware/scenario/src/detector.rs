@@ -9,7 +9,7 @@ use elman::{Adam, CrossEntropy, Error, Generator, Linear, Parameters, RnnCell, S
 pub type Detector = (RnnCell<3, 8>, Linear<8, 2>);
 
 /// Weights and biases of a [`Detector`].
-const NUMBERS: usize = 3 * 8 + 8 * 8 + 8 + 8 + 8 * 2 + 2;
+const NUMBERS: usize = Detector::COUNT;
 /// Steps that gradients go back through.
 const STEPS: usize = 8;
 /// Steps that the detector is judged by.

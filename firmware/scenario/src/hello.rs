@@ -52,7 +52,7 @@ pub fn spell_step_by_step(out: &mut impl Print) {
 /// Trains such a network from a seed for some epochs, and calls `log` after each with its number, what it answered and the loss.
 fn train_for(epochs: u32, mut log: impl FnMut(u32, &[[f32; 4]; 5], f32)) -> Result<Hello, Error> {
     let mut cell = Hello::new(&mut Generator::seed(42));
-    let mut adam = Adam::with_moments(0.1, [0.0; 40], [0.0; 40]);
+    let mut adam = Adam::with_moments(0.1, [0.0; Hello::COUNT], [0.0; Hello::COUNT]);
     let (mut trace, mut gradients) = (StepTrace::<Hello, 5>::new(), cell.zeros_like());
     for epoch in 1..=epochs {
         trace.reset();

@@ -11,8 +11,7 @@ pub const HELLO: [usize; 5] = [1, 0, 2, 2, 3];
 pub const OHLOL: [usize; 5] = [3, 1, 2, 3, 2];
 
 type Cell = RnnCell<4, 4>;
-/// Two matrices and two biases.
-const PARAMETERS: usize = 2 * 4 * 4 + 2 * 4;
+const PARAMETERS: usize = Cell::COUNT;
 
 /// A training under way. Its numbers are those of `examples/hello_rnn_cell.rs --word hello`.
 pub struct Hello {

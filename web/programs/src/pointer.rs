@@ -22,8 +22,7 @@ const HISTORY: usize = 1024;
 const PER_VELOCITY: f32 = 120.0;
 
 type Model = (GruCell<2, NEURONS>, Linear<NEURONS, OUTPUTS>);
-/// Of three gates, two matrices and two biases; and the linear layer.
-const PARAMETERS: usize = 3 * NEURONS * (2 + NEURONS + 2) + OUTPUTS * (NEURONS + 1);
+const PARAMETERS: usize = Model::COUNT;
 
 /// The network, what it has seen, and its training.
 pub struct Pointer {
