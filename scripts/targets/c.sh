@@ -34,6 +34,10 @@ for features in '' std; do
     cargo clippy --quiet --manifest-path ../Cargo.toml --no-default-features --features "$features" -- -D warnings
 done
 
+echo '== Every kind of layer through the functions, called from Rust'
+cargo test --quiet --manifest-path ../Cargo.toml --package elman-c
+cargo test --quiet --manifest-path ../Cargo.toml --package elman-c --features std
+
 echo '== The header: up to date, C99, C++11'
 cargo run --quiet --features header --example header >"$out/models.h"
 diff -u include/models.h "$out/models.h" || fail 'include/models.h is not what examples/header.rs makes'
