@@ -88,7 +88,7 @@ pub unsafe fn process<E: Export>(
     let (memory, addresses) = unsafe { Memory::open(memory) }?;
     inputs.check(steps.checked_mul(InputOf::<E>::LEN), &addresses)?;
     outputs.check(steps.checked_mul(OutputOf::<E>::LEN), &addresses)?;
-    let layers = E::layers(&memory.weights);
+    let (layers, level) = (E::layers(&memory.weights), memory.level);
     // SAFETY: `step < steps`, and there are elements for as many inputs; checked, beside the memory, and the caller's promise.
     let input = |step: usize| unsafe { InputOf::<E>::read(inputs.start.add(step * InputOf::<E>::LEN)) };
     // All of them first, so that a block with a token that is refused changes nothing. Of vectors nothing is left of this.
@@ -99,7 +99,7 @@ pub unsafe fn process<E: Export>(
         let input = input(step);
         // Outputs may have been written over tokens behind them.
         layers.check_input(&input).map_err(|_| Code::TokenOutOfRange)?;
-        let output = layers.forward_step(memory.level, &input, &mut memory.state);
+        let output = layers.forward_step(level, &input, &mut memory.state);
         // SAFETY: `step < steps`, and there is room for as many outputs; checked, beside the memory, and the caller's promise.
         unsafe { output.write(outputs.start.add(step * OutputOf::<E>::LEN)) };
     }

@@ -19,6 +19,7 @@ fail() {
     printf 'FAILED: %s\n' "$1" >&2
     exit 1
 }
+trap 'printf "FAILED at line %s: %s\n" "$LINENO" "$BASH_COMMAND" >&2' ERR
 cd capi/example
 warnings=(-Wall -Wextra -Werror -pedantic)
 c=(gcc -std=c99 -O2 "${warnings[@]}" -Iinclude)
@@ -99,20 +100,22 @@ triple=thumbv7em-none-eabihf
 thumb=(rustc --quiet --release --lib --crate-type staticlib --no-default-features --target "$triple")
 if rustup target list --installed 2>/dev/null | grep -q "^$triple$"; then
     cargo "${thumb[@]}"
+    built=$CARGO_TARGET_DIR
 else
     ../../scripts/install_packages.sh rustc-web cargo-web rust-web-src
-    RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=$CARGO_TARGET_DIR/debian \
-        /usr/bin/cargo "${thumb[@]}" -Zbuild-std=core
+    built=$CARGO_TARGET_DIR/debian
+    RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=$built /usr/bin/cargo "${thumb[@]}" -Zbuild-std=core
 fi
-archive=$(ls -t "$CARGO_TARGET_DIR"/{debian/,}"$triple/release/libmodels.a" 2>/dev/null | head -n 1)
-m4=(arm-none-eabi-gcc -std=c99 -Os "${warnings[@]}" -Iinclude -mcpu=cortex-m4 -mthumb -mfloat-abi=hard -mfpu=fpv4-sp-d16)
-"${m4[@]}" -ffreestanding -nostdlib -Wl,--gc-sections,-e,start c/size.c "$archive" -lgcc -o "$out/size_m4"
+m4=(arm-none-eabi-gcc -std=c99 -Os "${warnings[@]}" -Iinclude -mcpu=cortex-m4 -mthumb -mfloat-abi=hard -mfpu=fpv4-sp-d16
+    -Wl,-z,noexecstack)
+"${m4[@]}" -ffreestanding -nostdlib -Wl,--gc-sections,-e,start c/size.c \
+    "$built/$triple/release/libmodels.a" -lgcc -o "$out/size_m4"
 arm-none-eabi-nm -u "$out/size_m4" | grep . && fail 'a symbol is missing'
-arm-none-eabi-size "$out/size_m4"
+arm-none-eabi-size -A "$out/size_m4" | grep -E '^\.(text|rodata|data|bss|ARM.*) '
 
 echo '== Figures'
-gcc -std=c99 -O2 -Iinclude -ffreestanding -nostdlib -static -Wl,--gc-sections,-e,start c/size.c "$out/bare.a" \
-    -lc -lgcc -o "$out/size_host" && size "$out/size_host"
+gcc -std=c99 -O2 -Iinclude -ffreestanding -nostartfiles -Wl,--gc-sections,-e,start c/size.c "$out/bare.a" -o "$out/size_host"
+size -A "$out/size_host" | grep -E '^\.(text|rodata|data|bss) '
 "${c[@]}" c/time.c "$out/std.a" "${system[@]}" -o "$out/time_std"
 for run in 1 2; do
     "$CARGO_TARGET_DIR/release/examples/streams" time
