@@ -34,7 +34,7 @@ fn lstm() -> LstmCell<2, 2> {
     LstmCell::new(&mut Generator::seed(3))
 }
 
-/// Folded for a level whose bits are the same everywhere.
+/// Tables of drawn numbers, as folded ones depend on the level.
 fn folded() -> (TokenRnnCell<2, 3>, TokenGruCell<2, 3>) {
     let mut generator = Generator::seed(4);
     let mut models = (TokenRnnCell::zeros(), TokenGruCell::zeros());

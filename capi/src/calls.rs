@@ -9,10 +9,10 @@ pub use crate::arrays::{Array, ArrayMut};
 use crate::code::Code;
 use crate::floats::{Floats, Input, Vector};
 use crate::memory::{Export, Memory};
-use crate::torch::FromTorch;
+use crate::torch;
 use bytemuck::Zeroable;
 use core::mem::size_of;
-use elman::{Level, Step};
+use elman::{Level, Parameters, Step};
 
 type InputOf<E> = <<E as Export>::Layers as Step>::Input;
 type OutputOf<E> = <<E as Export>::Layers as Step>::Output;
@@ -33,6 +33,11 @@ pub const fn output_len<E: Export>() -> usize {
 /// Numbers of a state.
 pub const fn state_len<E: Export>() -> usize {
     StateOf::<E>::LEN
+}
+
+/// Numbers of all weights.
+pub const fn weights_len<L: Parameters>() -> usize {
+    L::COUNT
 }
 
 /// Not [`Level::detect`], which panics where `ELMAN_LEVEL` is wrong.
@@ -60,20 +65,19 @@ pub unsafe fn init<E: Export<Weights = ()>>(memory: *mut E, size: usize) -> Resu
 pub unsafe fn init_with_weights<E, L>(memory: *mut E, size: usize, weights: Array<f32>) -> Result<(), Code>
 where
     E: Export<Weights = L, Layers = L>,
-    L: Step<Input: Input, Output: Vector, State: Floats> + FromTorch + Zeroable,
+    L: Step<Input: Input, Output: Vector, State: Floats> + Parameters + Zeroable,
 {
     let (memory, addresses) = Memory::locate(memory)?;
     if size < size_of::<E>() {
         return Err(Code::TooSmall);
     }
-    weights.check(Some(L::LEN), &addresses)?;
+    weights.check(Some(L::COUNT), &addresses)?;
     let level = level()?;
     // SAFETY: located; the caller's promise.
     let memory = unsafe { Memory::initialize(memory, level) };
     // SAFETY: checked; the caller's promise.
-    let loaded = memory.weights.load(unsafe { weights.numbers() });
-    // There are as many as there should be, so that there is no error.
-    loaded.map(|_| ()).map_err(|_| Code::WrongLength)
+    torch::load(&mut memory.weights, unsafe { weights.numbers() });
+    Ok(())
 }
 
 /// Goes on by as many steps. Inputs and outputs may lie in the same place, as each input is read before its output is written.

@@ -118,7 +118,7 @@ macro_rules! export_model {
                 (stringify!([<$name:upper _INPUT_LEN>]), "Elements of an input.", $crate::calls::input_len::<$name>()),
                 (stringify!([<$name:upper _OUTPUT_LEN>]), "Numbers of an output.", $crate::calls::output_len::<$name>()),
                 (stringify!([<$name:upper _STATE_LEN>]), "Numbers of a state.", $crate::calls::state_len::<$name>()),
-                (stringify!([<$name:upper _WEIGHTS_LEN>]), "Numbers of all weights.", <$layers as $crate::FromTorch>::LEN),
+                (stringify!([<$name:upper _WEIGHTS_LEN>]), "Numbers of all weights.", $crate::calls::weights_len::<$layers>()),
             ];
             #[inline]
             fn layers(weights: &$layers) -> &$layers {
@@ -149,7 +149,7 @@ macro_rules! export_model {
         /// Numbers of all weights.
         #[unsafe(no_mangle)]
         pub extern "C" fn [<$name _weights_len>]() -> usize {
-            <$layers as $crate::FromTorch>::LEN
+            $crate::calls::weights_len::<$layers>()
         }
 
         $crate::export_common! { $name }

@@ -41,7 +41,6 @@ mod torch;
 pub use code::Code;
 pub use floats::{Floats, Input, Vector};
 pub use memory::{Export, Memory};
-pub use torch::FromTorch;
 
 #[doc(hidden)]
 pub use pastey;

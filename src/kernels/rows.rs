@@ -37,9 +37,8 @@ impl<'a> Rows<'a> {
     /// `[outer][steps][width]`
     #[inline(always)]
     pub(crate) fn batch_first(data: &'a [f32], width: usize, steps: usize) -> Self {
-        // No samples may have more steps than numbers can count.
-        let outer = if data.is_empty() { 0 } else { steps * width };
-        Self::new(data, width, outer, width)
+        // No samples at all may have more steps than numbers can be counted, as in `Sequences`.
+        Self::new(data, width, steps.saturating_mul(width), width)
     }
 
     /// The same row everywhere.

@@ -25,8 +25,10 @@ enum Part<'a> {
 }
 
 impl<'a> Name<'a> {
-    /// That of the model, where names begin.
-    pub(crate) const fn model(members: &'a [&'a str]) -> Self {
+    /// That of a model, where the names of its tensors begin, given those of its members: for
+    /// [`Parameters::describe`](crate::Parameters::describe).
+    #[must_use]
+    pub const fn model(members: &'a [&'a str]) -> Self {
         Name { outer: None, part: Part::Model(members) }
     }
 
