@@ -263,26 +263,10 @@ macro_rules! export_vectors {
                 // SAFETY: the caller's promise is the same.
                 unsafe { $crate::calls::process(memory, 1, input, output) }.into()
             }
-
+        }
+        $crate::export_process! {
             /// Goes on by a block of steps, whose inputs lie one behind the other, and so do their outputs.
-            ///
-            /// # Safety
-            ///
-            /// `memory` is made ready, arrays are as long as they say, and nobody else uses them.
-            #[unsafe(no_mangle)]
-            pub unsafe extern "C" fn [<$name _process>](
-                memory: *mut $name,
-                steps: usize,
-                inputs: *const f32,
-                inputs_len: usize,
-                outputs: *mut f32,
-                outputs_len: usize,
-            ) -> $crate::Code {
-                let inputs = $crate::calls::Array::new(inputs, inputs_len);
-                let outputs = $crate::calls::ArrayMut::new(outputs, outputs_len);
-                // SAFETY: the caller's promise is the same.
-                unsafe { $crate::calls::process(memory, steps, inputs, outputs) }.into()
-            }
+            $name, inputs: f32
         }
     };
 }
@@ -310,8 +294,21 @@ macro_rules! export_tokens {
                 // SAFETY: the caller's promise is the same; there is one token.
                 unsafe { $crate::calls::process(memory, 1, token, output) }.into()
             }
-
+        }
+        $crate::export_process! {
             /// Goes on by a block of steps, whose outputs lie one behind the other.
+            $name, tokens: u32
+        }
+    };
+}
+
+/// A block of steps, of either kind.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_process {
+    ($(#[$attribute:meta])+ $name:ident, $inputs:ident: $element:ty) => {
+        $crate::pastey::paste! {
+            $(#[$attribute])+
             ///
             /// # Safety
             ///
@@ -320,15 +317,15 @@ macro_rules! export_tokens {
             pub unsafe extern "C" fn [<$name _process>](
                 memory: *mut $name,
                 steps: usize,
-                tokens: *const u32,
-                tokens_len: usize,
+                $inputs: *const $element,
+                [<$inputs _len>]: usize,
                 outputs: *mut f32,
                 outputs_len: usize,
             ) -> $crate::Code {
-                let tokens = $crate::calls::Array::new(tokens, tokens_len);
+                let inputs = $crate::calls::Array::new($inputs, [<$inputs _len>]);
                 let outputs = $crate::calls::ArrayMut::new(outputs, outputs_len);
                 // SAFETY: the caller's promise is the same.
-                unsafe { $crate::calls::process(memory, steps, tokens, outputs) }.into()
+                unsafe { $crate::calls::process(memory, steps, inputs, outputs) }.into()
             }
         }
     };
